@@ -1,0 +1,1 @@
+"""Bidirectional state channels that carry peer-to-peer options."""

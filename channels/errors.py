@@ -1,0 +1,243 @@
+"""Every error this library raises, in four branches that say whose fault it is.
+
+::
+
+    ChannelsError
+    ├── OurError                 what this side did, was given or was configured with
+    │   ├── InvalidValueError    a value that breaks its type's own rules (also a ValueError)
+    │   │   └── PricingDomainError   input outside the domain of the integer engine
+    │   ├── IllegalCommandError  the channel is not in a phase that allows this command
+    │   ├── SigningRefusedError  a signing rule forbids our signature
+    │   ├── MarginError          a margin requirement is not met, or has no finite size
+    │   ├── StorageError         the database cannot be read or written; signing stops
+    │   │   ├── StoreLockedError     another process holds this database
+    │   │   └── SchemaVersionError   written by another version of this library
+    │   └── SignerError          the key cannot or will not sign
+    ├── PeerError                what the counterparty sent, or did not send
+    │   ├── FrameError           bytes that are no frame
+    │   │   ├── FrameTooLargeError
+    │   │   └── FrameTruncatedError
+    │   ├── MessageError         a frame that is no message
+    │   │   ├── UnknownMessageError
+    │   │   ├── UnsupportedVersionError
+    │   │   ├── MalformedMessageError
+    │   │   └── NonCanonicalError
+    │   ├── BadSignatureError    signature does not verify, is not low-s, or has a wrong v
+    │   ├── BadNonceError        nonce of the wrong parity, reused, or out of order
+    │   ├── UnexpectedMessageError   a message its phase does not allow
+    │   ├── BadProposalError     a proposed state is not what its announcement says
+    │   ├── RejectedError        the counterparty declined, with its reason
+    │   └── PeerTimeoutError     the counterparty did not answer in time
+    ├── ChainError               what the chain, a contract or an endpoint did
+    │   ├── EndpointError        an endpoint failed, lied or lagged
+    │   ├── ContractRevertedError    a contract refused a call, with its decoded reason
+    │   ├── TransactionFailedError   a transaction was mined and failed, or cannot be mined
+    │   └── ReorgTooDeepError    a reorganisation reached below what was final
+    └── BugError                 a promise this library makes to itself was broken
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BadNonceError",
+    "BadProposalError",
+    "BadSignatureError",
+    "BugError",
+    "ChainError",
+    "ChannelsError",
+    "ContractRevertedError",
+    "EndpointError",
+    "FrameError",
+    "FrameTooLargeError",
+    "FrameTruncatedError",
+    "IllegalCommandError",
+    "InvalidValueError",
+    "MalformedMessageError",
+    "MarginError",
+    "MessageError",
+    "NonCanonicalError",
+    "OurError",
+    "PeerError",
+    "PeerTimeoutError",
+    "PricingDomainError",
+    "RejectedError",
+    "ReorgTooDeepError",
+    "SchemaVersionError",
+    "SignerError",
+    "SigningRefusedError",
+    "StorageError",
+    "StoreLockedError",
+    "TransactionFailedError",
+    "UnexpectedMessageError",
+    "UnknownMessageError",
+    "UnsupportedVersionError",
+]
+
+
+class ChannelsError(Exception):
+    """Base of all errors of this library.
+
+    ``fault`` names whose fault it is; ``next_step`` tells the reader what to do about it.
+    """
+
+    fault = "nobody"
+    next_step = ""
+
+    def __init__(self, message: str, *, next_step: str | None = None) -> None:
+        super().__init__(message)
+        if next_step is not None:
+            self.next_step = next_step
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{message} ({self.next_step})" if self.next_step else message
+
+
+class OurError(ChannelsError):
+    """What this side did, was given or was configured with."""
+
+    fault = "ours"
+
+
+class InvalidValueError(OurError, ValueError):
+    """A value breaks the rules of its own type."""
+
+
+class PricingDomainError(InvalidValueError):
+    """Input lies outside the stated domain of the integer pricing engine."""
+
+
+class IllegalCommandError(OurError):
+    """The channel is not in a phase that allows this command."""
+
+
+class SigningRefusedError(OurError):
+    """A signing rule forbids our signature; nothing was signed and nothing changed."""
+
+
+class MarginError(OurError):
+    """A margin requirement is not met, or the position's loss has no bound."""
+
+
+class StorageError(OurError):
+    """The database cannot be read or written; signing stops, defending does not."""
+
+    next_step = "free the disk or restore the file; the channel resumes from its last commit"
+
+
+class StoreLockedError(StorageError):
+    """Another process holds this database."""
+
+    next_step = "stop the other process; two writers on one channel may lose funds"
+
+
+class SchemaVersionError(StorageError):
+    """The database was written by another version of this library."""
+
+    next_step = "open it with the version that wrote it, or migrate it"
+
+
+class SignerError(OurError):
+    """The key cannot or will not sign."""
+
+
+class PeerError(ChannelsError):
+    """What the counterparty sent, or did not send."""
+
+    fault = "the peer's"
+    next_step = "the channel is as it was before; reconnect, or dispute if it goes on"
+
+
+class FrameError(PeerError):
+    """Bytes on the wire that are no frame."""
+
+
+class FrameTooLargeError(FrameError):
+    """A frame announces more bytes than the protocol allows."""
+
+
+class FrameTruncatedError(FrameError):
+    """The stream ended inside a frame."""
+
+
+class MessageError(PeerError):
+    """A frame that is no message of this protocol."""
+
+
+class UnknownMessageError(MessageError):
+    """The message tag is not one of this protocol."""
+
+
+class UnsupportedVersionError(MessageError):
+    """The message is of a protocol version this library does not speak."""
+
+
+class MalformedMessageError(MessageError):
+    """Fields are missing, superfluous, of the wrong type or out of range."""
+
+
+class NonCanonicalError(MessageError):
+    """The same message has a shorter or otherwise different canonical encoding."""
+
+
+class BadSignatureError(PeerError):
+    """A signature does not verify, is not low-s, or carries a wrong v."""
+
+
+class BadNonceError(PeerError):
+    """A nonce of the wrong parity, reused, or out of order."""
+
+
+class UnexpectedMessageError(PeerError):
+    """A message that the channel's phase does not allow."""
+
+
+class BadProposalError(PeerError):
+    """A proposed state is not exactly the change it announces."""
+
+
+class RejectedError(PeerError):
+    """The counterparty declined, with its reason."""
+
+    next_step = "the channel is as it was before; change the terms, or ask again later"
+
+
+class PeerTimeoutError(PeerError):
+    """The counterparty did not answer in time."""
+
+
+class ChainError(ChannelsError):
+    """What the chain, a contract or an endpoint did."""
+
+    fault = "the chain's"
+
+
+class EndpointError(ChainError):
+    """An RPC endpoint failed, lied or lagged."""
+
+    next_step = "check the endpoint, or add another one"
+
+
+class ContractRevertedError(ChainError):
+    """A contract refused a call; ``reason`` is its decoded custom error."""
+
+    def __init__(self, message: str, *, reason: str, next_step: str | None = None) -> None:
+        super().__init__(message, next_step=next_step)
+        self.reason = reason
+
+
+class TransactionFailedError(ChainError):
+    """A transaction was mined and failed, or can no longer be mined."""
+
+
+class ReorgTooDeepError(ChainError):
+    """A reorganisation reached below what was taken for final."""
+
+    next_step = "stop trading; re-read every channel from the contract before signing again"
+
+
+class BugError(ChannelsError):
+    """A promise this library makes to itself was broken."""
+
+    fault = "a bug in option-channels"
+    next_step = "stop signing and report it with the journal"

@@ -1,0 +1,228 @@
+"""One channel as one peer holds it: all that the machine knows, as one frozen value."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from functools import cached_property
+
+import attrs
+
+from channels.errors import SigningRefusedError
+from channels.protocol.calls import CoSigned
+from channels.protocol.changes import equity, meets_initial_margin
+from channels.protocol.facts import ChannelView, Head
+from channels.protocol.ledger import BoxClock, Full, Ledger
+from channels.protocol.messages import Message
+from channels.protocol.rules import Circumstances
+from channels.protocol.signing import Signable
+from channels.protocol.types import (
+    Domain,
+    Opening,
+    Party,
+    Portfolio,
+    RiskParams,
+    Signed,
+    State,
+    Terms,
+    channel_id,
+)
+
+__all__ = ["OPEN_PHASES", "Channel", "Mode", "Phase", "Timing", "Track", "new_channel"]
+
+
+class Phase(IntEnum):
+    """Where a channel stands in the life one peer sees."""
+
+    ASKED = 0
+    """We asked to open, and wait for the other party's signature."""
+    GRANTED = 1
+    """We signed the Opening, and wait for the chain to show it."""
+    SUBMITTED = 2
+    """We hold both signatures and sent them to the chain."""
+    IDLE = 3
+    """Open, nothing in flight."""
+    PROPOSED = 4
+    """Our half-signed states wait for an answer, or for their box to pass."""
+    RECEIVED = 5
+    """A proposal waits for our decision."""
+    ACCEPTED = 6
+    """We accepted, and wait for the Confirm."""
+    VOIDING = 7
+    """We sent a void, and wait for the Confirm."""
+    CLOSING = 8
+    """A Closing with our signature is on its way; nothing else is signed."""
+    RECOVERING = 9
+    """Somebody holds a newer state of ours than we do: no signing."""
+    DISPUTED = 10
+    """A dispute is on the chain, or ours may still be mined: no signing but a Closing."""
+    RUN_OFF = 11
+    """The window is over; positions settle as they expire."""
+    CLOSED = 12
+    """Paid out."""
+    ABANDONED = 13
+    """The opening was refused or lapsed; nothing was ever locked."""
+
+
+OPEN_PHASES = frozenset(
+    {Phase.IDLE, Phase.PROPOSED, Phase.RECEIVED, Phase.ACCEPTED, Phase.VOIDING, Phase.CLOSING}
+)
+"""Phases in which the chain shows the channel open and both may talk about states."""
+
+
+class Mode(IntEnum):
+    """The circuit breaker's word on new trades. Never blocks a defence."""
+
+    NORMAL = 0
+    REDUCE_ONLY = 1
+    HALTED = 2
+
+
+@attrs.frozen(kw_only=True)
+class Timing:
+    """Box and slot of the chain, in seconds of chain time.
+
+    ``box``: how long a half-signed state stays acceptable, ten slots by default. ``void_grace``:
+    how long after an unrecorded box a void is waited for before disputing, two finality periods.
+    """
+
+    slot: int = 12
+    box: int = 120
+    void_grace: int = 1_800
+
+    @property
+    def least_to_accept(self) -> int:
+        """Seconds of a box that must remain for us to accept."""
+        return self.box * 2 // 3
+
+    @property
+    def confirm_within(self) -> int:
+        """Seconds after our Accept within which the Confirm must come."""
+        return self.box // 3
+
+
+@attrs.frozen(kw_only=True)
+class Track:
+    """The opening under way: what is to be signed, and the parties' signatures so far."""
+
+    opening: Opening
+    mine: bytes | None = None
+    theirs: bytes | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Channel:
+    """All that the machine knows of one channel; replaced, never changed.
+
+    ``outbox`` holds what was sent and may have been lost, to be sent again byte for byte after a
+    reconnect. ``head`` and both views are None until the chain was read after a start; without
+    them nothing is signed. ``disputed_at`` is the newest block that showed a dispute or an end.
+    """
+
+    domain: Domain
+    side: Party
+    risk: tuple[RiskParams, ...]
+    track: Track
+    timing: Timing
+    phase: Phase
+    ledger: Ledger
+    mode: Mode = Mode.NORMAL
+    mode_reason: str = ""
+    dispute_sent: bool = False
+    disputed_at: int = 0
+    outbox: tuple[Message, ...] = ()
+    head: Head | None = None
+    view: ChannelView | None = None
+    final_view: ChannelView | None = None
+
+    @property
+    def terms(self) -> Terms:
+        """What both agreed at opening."""
+        return self.track.opening.terms
+
+    @cached_property
+    def channel_id(self) -> bytes:
+        """The channel's identifier."""
+        return channel_id(self.domain, self.terms)
+
+    @property
+    def portfolio(self) -> Portfolio:
+        """The last portfolio that needs nothing more: F's."""
+        return self.ledger.portfolio
+
+    @property
+    def clock(self) -> BoxClock:
+        """What the chain says about boxes.
+
+        Raises:
+            SigningRefusedError: the chain has not been read since the start.
+        """
+        if self.head is None or self.view is None or self.final_view is None:
+            raise SigningRefusedError(
+                "the chain has not been read yet", next_step="wait for the first head"
+            )
+        return BoxClock(
+            head_time=self.head.timestamp,
+            final_time=self.head.final_timestamp,
+            recorded=self.view.nonce,
+            final_recorded=self.final_view.nonce,
+        )
+
+    def contribution(self, side: Party) -> int:
+        """Deposits less payments of ``side`` that are final, base units: a deposit counts after
+        finality, a payment at once.
+        """
+        if self.view is None or self.final_view is None:
+            return 0
+        return min(self.view.contribution(side), self.final_view.contribution(side))
+
+    def equity(self, side: Party, portfolio: Portfolio | None = None) -> int:
+        """Cash plus positions of ``side`` at the portfolio's marks, base units."""
+        held = self.portfolio if portfolio is None else portfolio
+        return equity(held, self.contribution(side), side, self.terms.unit)
+
+    def meets_margin(self, side: Party, portfolio: Portfolio) -> bool:
+        """Whether ``side`` covers its initial margin in ``portfolio``."""
+        return meets_initial_margin(portfolio, self.contribution(side), side, self.terms.unit)
+
+    @property
+    def circumstances(self) -> Circumstances:
+        """What the signing rules look at."""
+        return Circumstances(
+            ledger=self.ledger,
+            clock=self.clock,
+            max_in_flight=self.terms.max_in_flight,
+            disputed=self.dispute_sent or self.phase not in OPEN_PHASES,
+            within_limits=lambda portfolio: self.meets_margin(self.side, portfolio),
+        )
+
+    def signable(self, value: Signed) -> Signable:
+        """``value`` in this channel's domain."""
+        return Signable(self.domain, value)
+
+    def newest_evidence(self) -> CoSigned | None:
+        """The newest co-signed state the chain would accept; None if only nonce 0 stands."""
+        return self.ledger.newest_evidence(self.clock)
+
+
+def new_channel(
+    *,
+    domain: Domain,
+    side: Party,
+    opening: Opening,
+    risk: tuple[RiskParams, ...],
+    timing: Timing,
+    phase: Phase,
+) -> Channel:
+    """A channel of which nothing is signed yet."""
+    return Channel(
+        domain=domain,
+        side=side,
+        risk=risk,
+        track=Track(opening=opening),
+        timing=timing,
+        phase=phase,
+        ledger=Ledger(
+            side=side,
+            full=Full(state=State(channel_id=channel_id(domain, opening.terms), nonce=0)),
+        ),
+    )

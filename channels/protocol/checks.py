@@ -1,0 +1,180 @@
+"""What a peer checks before it signs, besides the signing rules: terms, and the content of a change.
+
+All of it is computed again from this side's own copy. An objection names the reason that goes back
+in the Reject.
+
+Source: design, protocol.md "What a peer checks before it signs"; adjudication.md, the table of terms.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from channels.errors import BadProposalError, InvalidValueError, MarginError
+from channels.protocol.changes import Change, Remark, Trade, apply, marks_of, reduces_risk
+from channels.protocol.channel import Channel, Mode
+from channels.protocol.messages import HalfSigned, Reason
+from channels.protocol.types import (
+    Party,
+    Portfolio,
+    RiskParams,
+    Terms,
+    feed_name,
+    hash_risk_params,
+)
+from channels.units import DAY, HOUR, WAD
+
+__all__ = ["check_content", "check_risk", "check_terms", "eases_risk", "objection_to"]
+
+_TERM_BOUNDS: Final = {
+    "dispute_window": (HOUR, 30 * DAY),
+    "cure_window": (HOUR, 7 * DAY),
+    "settlement_grace": (5 * DAY, 30 * DAY),
+    "max_price_age": (60, DAY),
+    "max_mark_age": (HOUR, 14 * DAY),
+    "max_tenor": (DAY, 3_650 * DAY),
+    "max_in_flight": (8, 64),
+    "default_penalty_bps": (0, 5_000),
+}
+"""Least and most of each term. An oracle's grace is at least three days, so settlement_grace, which
+must exceed it by two, is at least five; the contract asks the oracle itself."""
+
+_RISK_BOUNDS: Final = {
+    "price_range": (WAD * 2 // 100, WAD * 30 // 100),
+    "vol_up": (0, 3 * WAD),
+    "vol_down": (0, 3 * WAD),
+    "look_ahead": (HOUR, 14 * DAY),
+    "calendar": (0, 3 * WAD),
+    "strike": (0, WAD),
+    "carry_base": (0, WAD * 20 // 100),
+    "carry_slope": (0, WAD),
+    "short_minimum": (0, WAD * 20 // 100),
+    "im_factor": (WAD, 3 * WAD),
+    "shift_base": (0, WAD // 2),
+    "shift_per_root_hour": (0, WAD // 2),
+    "run_off_factor": (WAD, 5 * WAD),
+}
+
+
+def _check_bounds(value: object, bounds: dict[str, tuple[int, int]]) -> None:
+    for name, (least, most) in bounds.items():
+        found = getattr(value, name)
+        if not least <= found <= most:
+            raise InvalidValueError(f"{name} is {found}; allowed are {least} to {most}")
+
+
+def check_terms(terms: Terms) -> None:
+    """Refuse terms that the contract would refuse at opening.
+
+    Raises:
+        InvalidValueError: a term out of its range, equal parties or signers, a zero address, unit
+            or risk hash.
+    """
+    _check_bounds(terms, _TERM_BOUNDS)
+    addresses = (
+        terms.party_a,
+        terms.party_b,
+        terms.signer_a,
+        terms.signer_b,
+        terms.collateral,
+        terms.oracle,
+    )
+    if bytes(20) in addresses:
+        raise InvalidValueError("no address of the terms may be zero")
+    if terms.party_a == terms.party_b or terms.signer_a == terms.signer_b:
+        raise InvalidValueError("the two parties differ, and so do their signers")
+    if terms.unit == 0 or terms.risk_hash == bytes(32):
+        raise InvalidValueError("unit and risk_hash may not be zero")
+
+
+def check_risk(risk: tuple[RiskParams, ...], terms: Terms) -> None:
+    """Refuse margin parameters that are out of bounds or not those of the terms.
+
+    Raises:
+        InvalidValueError: naming the parameter.
+    """
+    for each in risk:
+        _check_bounds(each, _RISK_BOUNDS)
+    if hash_risk_params(risk) != terms.risk_hash:
+        raise InvalidValueError("the risk parameters do not hash to the terms' risk_hash")
+
+
+def eases_risk(channel: Channel, change: Change, portfolio: Portfolio, side: Party) -> bool:
+    """Whether a change always may pass ``side``'s margin: new marks, or less risk and no worse."""
+    return isinstance(change, Remark) or reduces_risk(
+        channel.portfolio, portfolio, channel.contribution(side), side, channel.terms.unit
+    )
+
+
+def check_content(channel: Channel, change: Change, portfolio: Portfolio) -> None:
+    """Check that ``portfolio`` may follow from ``change``: series, marks' time, margin, mode.
+
+    Raises:
+        BadProposalError: a series that cannot settle, marks out of time, or a state beyond the
+            mode the circuit breaker has set.
+        MarginError: a party would not cover its initial margin.
+    """
+    _check_marks_time(channel, change, portfolio)
+    _check_series(channel, change, portfolio)
+    eased = {side: eases_risk(channel, change, portfolio, side) for side in Party}
+    if channel.mode is Mode.HALTED:
+        raise BadProposalError(f"halted: {channel.mode_reason}")
+    if channel.mode is Mode.REDUCE_ONLY and not eased[channel.side]:
+        raise BadProposalError(f"only what reduces our risk: {channel.mode_reason}")
+    for side in Party:
+        if not eased[side] and not channel.meets_margin(side, portfolio):
+            raise MarginError(
+                f"party {side.name} would have equity {channel.equity(side, portfolio)} against "
+                f"an initial margin of {portfolio.margin(side)}",
+                next_step="deposit more, or trade less",
+            )
+
+
+def _check_marks_time(channel: Channel, change: Change, portfolio: Portfolio) -> None:
+    before = channel.portfolio
+    head = channel.head
+    latest = channel.timing.box + (head.timestamp if head is not None else 0)
+    if not before.marked_at <= portfolio.marked_at <= latest:
+        raise BadProposalError(
+            f"marks of {portfolio.marked_at}; allowed are {before.marked_at} to {latest}"
+        )
+    if portfolio.marked_at == before.marked_at and not isinstance(change, Remark):
+        old, new = marks_of(before), marks_of(portfolio)
+        moved = any(old.spots.get(feed, price) != price for feed, price in new.spots.items())
+        moved |= any(old.series.get(each, mark) != mark for each, mark in new.series.items())
+        if moved:
+            raise BadProposalError("marks moved without a newer time")
+
+
+def _check_series(channel: Channel, change: Change, portfolio: Portfolio) -> None:
+    if not isinstance(change, Trade):
+        return
+    feeds = {each.feed for each in channel.risk}
+    for leg in change.legs:
+        if leg.feed not in feeds:
+            raise BadProposalError(f"no margin parameters for {feed_name(leg.feed)}")
+        if leg.expiry % HOUR:
+            raise BadProposalError("an expiry is a full hour: no other can be settled")
+        tenor = leg.expiry - portfolio.marked_at
+        if not 0 < tenor <= channel.terms.max_tenor:
+            raise BadProposalError(f"tenor of {tenor} s; allowed are up to the terms' max_tenor")
+
+
+def objection_to(channel: Channel, proposal: HalfSigned) -> tuple[Reason, str] | None:
+    """Why this side would not sign a proposal whose signature and nonce are in order, if at all."""
+    portfolio = proposal.portfolio
+    try:
+        expected = apply(
+            proposal.change, channel.portfolio, marks_of(portfolio), channel.terms.unit
+        )
+        if expected != portfolio:
+            return Reason.INVALID, "the state is not the change it announces"
+        if expected == channel.portfolio:
+            return Reason.INVALID, "the state changes nothing"
+        check_content(channel, proposal.change, portfolio)
+    except MarginError as error:
+        return Reason.MARGIN, str(error)
+    except (BadProposalError, InvalidValueError) as error:
+        reason = Reason.LIMIT if channel.mode is not Mode.NORMAL else Reason.INVALID
+        return reason, str(error)
+    return None

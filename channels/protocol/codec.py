@@ -1,0 +1,198 @@
+"""Messages to frames and back.
+
+A frame's payload is one canonical msgpack array: an integer tag, the protocol version, then the
+fields. Anything else is the peer's error, with a name of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgpack
+
+from channels.errors import (
+    MalformedMessageError,
+    NonCanonicalError,
+    UnknownMessageError,
+    UnsupportedVersionError,
+)
+from channels.pricing import Kind as OptionKind
+from channels.protocol import messages as m
+from channels.protocol.changes import MAX_LEGS, Remark, Settlement, Trade, TradeLeg
+from channels.protocol.schema import (
+    I128,
+    U8,
+    U16,
+    U32,
+    U64,
+    U128,
+    U256,
+    Kind,
+    blob,
+    enum,
+    fixed,
+    many,
+    optional,
+    struct,
+    text,
+    union,
+)
+from channels.protocol.signing import Signature
+from channels.protocol.types import (
+    MAX_POSITIONS,
+    Closing,
+    Opening,
+    Party,
+    Portfolio,
+    Position,
+    RiskParams,
+    Spot,
+    Terms,
+)
+
+__all__ = [
+    "CHANGE",
+    "CLOSING",
+    "HASH",
+    "MAX_FRAME",
+    "MESSAGES",
+    "OPENING",
+    "PORTFOLIO",
+    "PROTOCOL_VERSION",
+    "RISK",
+    "SIGNATURE",
+    "decode",
+    "encode",
+    "pack",
+    "unpack",
+]
+
+PROTOCOL_VERSION: Final = 1
+MAX_FRAME: Final = 65_536
+"""Most bytes in one frame's payload."""
+
+HASH: Final = fixed(32)
+ADDRESS: Final = fixed(20)
+SIGNATURE: Final = Kind(lambda value: value.compact, lambda item: Signature(fixed(64).decode(item)))
+OPTION_KIND: Final = enum(OptionKind)
+REASON: Final = enum(m.Reason)
+TEXT: Final = text(400)
+
+POSITION: Final = struct(Position, HASH, U8, U64, U128, I128, U128, I128)
+SPOT: Final = struct(Spot, HASH, U128)
+PORTFOLIO: Final = struct(
+    Portfolio, I128, U128, U128, U64, many(SPOT, MAX_POSITIONS), many(POSITION, MAX_POSITIONS)
+)
+TERMS: Final = struct(
+    Terms,
+    *[ADDRESS] * 5,
+    U128,
+    ADDRESS,
+    *[U32] * 6,
+    U16,
+    U128,
+    U16,
+    HASH,
+    HASH,
+)
+OPENING: Final = struct(Opening, TERMS, U128, U128, U64)
+RISK: Final = struct(RiskParams, HASH, *[U64] * 13)
+CLOSING: Final = struct(Closing, HASH, U64, U64, I128)
+TRADE_LEG: Final = struct(TradeLeg, HASH, OPTION_KIND, U64, U128, I128, U128)
+CHANGE: Final = union(
+    {
+        0: (Remark, struct(Remark)),
+        1: (Trade, struct(Trade, HASH, I128, many(TRADE_LEG, MAX_LEGS, least=1))),
+        2: (Settlement, struct(Settlement, HASH, U64, U128)),
+    }
+)
+LEG: Final = struct(m.Leg, HASH, OPTION_KIND, U64, U128, I128)
+HALF_SIGNED: Final = struct(m.HalfSigned, U64, U64, CHANGE, PORTFOLIO, SIGNATURE)
+
+MESSAGES: Final[dict[int, tuple[type[Any], Kind]]] = {
+    1: (m.Hello, struct(m.Hello, ADDRESS, U256, ADDRESS, text(64))),
+    2: (m.Reestablish, struct(m.Reestablish, HASH, U64, HASH, optional(SIGNATURE))),
+    3: (m.Ping, struct(m.Ping, U64)),
+    4: (m.Pong, struct(m.Pong, U64)),
+    5: (m.Error, struct(m.Error, HASH, REASON, TEXT)),
+    10: (
+        m.OpenRequest,
+        struct(m.OpenRequest, enum(Party), OPENING, many(RISK, MAX_POSITIONS, least=1)),
+    ),
+    11: (m.OpenAccept, struct(m.OpenAccept, HASH, blob(4_096))),
+    12: (m.Opened, struct(m.Opened, HASH)),
+    13: (m.OpenReject, struct(m.OpenReject, HASH, REASON, TEXT)),
+    20: (m.Propose, struct(m.Propose, HASH, HALF_SIGNED)),
+    21: (m.Accept, struct(m.Accept, HASH, U64, SIGNATURE, U64, optional(SIGNATURE))),
+    22: (m.Confirm, struct(m.Confirm, HASH, U64, SIGNATURE)),
+    23: (m.Reject, struct(m.Reject, HASH, U64, REASON, TEXT, U64, optional(SIGNATURE))),
+    24: (m.Void, struct(m.Void, HASH, U64, SIGNATURE)),
+    30: (
+        m.RequestForQuote,
+        struct(m.RequestForQuote, HASH, fixed(16), many(LEG, MAX_LEGS, least=1), U32),
+    ),
+    31: (m.Quote, struct(m.Quote, HASH, fixed(16), U64, many(HALF_SIGNED, 2, least=1))),
+    32: (m.QuoteReject, struct(m.QuoteReject, HASH, fixed(16), REASON, TEXT)),
+    40: (m.CloseRequest, struct(m.CloseRequest, HASH, CLOSING, SIGNATURE)),
+}
+_TAGS: Final = {cls: (tag, kind) for tag, (cls, kind) in MESSAGES.items()}
+
+_packer: Final = msgpack.Packer(use_bin_type=True, autoreset=True)
+
+
+def pack(item: Any) -> bytes:
+    """Canonical msgpack of an item."""
+    return _packer.pack(item)  # type: ignore[no-any-return]
+
+
+def unpack(data: bytes) -> Any:
+    """Read one canonical msgpack item that fills ``data``.
+
+    Raises:
+        MalformedMessageError: not msgpack, or more than one item.
+        NonCanonicalError: another encoding of the same item is the canonical one.
+    """
+    try:
+        item = msgpack.unpackb(
+            data,
+            raw=False,
+            strict_map_key=True,
+            use_list=True,
+            max_map_len=0,
+            max_ext_len=0,
+            max_array_len=256,
+        )
+        canonical = pack(item)
+    except RecursionError as error:
+        raise MalformedMessageError("nested too deeply") from error
+    except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
+        raise MalformedMessageError(f"not msgpack: {type(error).__name__}") from error
+    if canonical != data:
+        raise NonCanonicalError("not the canonical msgpack encoding")
+    return item
+
+
+def encode(message: m.Message) -> bytes:
+    """Frame payload of a message."""
+    tag, kind = _TAGS[type(message)]
+    return pack([tag, PROTOCOL_VERSION, *kind.encode(message)])
+
+
+def decode(payload: bytes) -> m.Message:
+    """Read a frame's payload.
+
+    Raises:
+        UnknownMessageError: a tag that is not one of ours.
+        UnsupportedVersionError: a version other than `PROTOCOL_VERSION`.
+        MalformedMessageError: fields missing, superfluous, mistyped or out of range.
+        NonCanonicalError: the same message has another, canonical encoding.
+    """
+    item = unpack(payload)
+    if type(item) is not list or len(item) < 2 or type(item[0]) is not int:
+        raise MalformedMessageError("a message is an array of a tag, a version and fields")
+    tag, version, *fields = item
+    if tag not in MESSAGES:
+        raise UnknownMessageError(f"message tag {tag}")
+    if type(version) is not int or version != PROTOCOL_VERSION:
+        raise UnsupportedVersionError(f"protocol version {version!r}, expected {PROTOCOL_VERSION}")
+    return MESSAGES[tag][1].decode(fields)  # type: ignore[no-any-return]

@@ -1,0 +1,266 @@
+"""What a step asks for: effects, in the order in which they must be performed.
+
+`Persist` always comes first: **a signature that leaves before the state it covers is durably stored
+may lose funds.** Then `Send`, `Submit` and `Notify`, in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+
+import attrs
+
+from channels.protocol.calls import Call
+from channels.protocol.changes import Change
+from channels.protocol.channel import Channel, Mode
+from channels.protocol.facts import OnChainPhase
+from channels.protocol.ledger import Entry
+from channels.protocol.messages import Message, QuoteReject, Reason, RequestForQuote
+from channels.protocol.signing import Signable, Signature
+from channels.protocol.types import Closing, Portfolio
+
+__all__ = [
+    "ChangeConfirmed",
+    "ChangeRejected",
+    "ChannelEnded",
+    "CloseRequested",
+    "Deed",
+    "DisputeSeen",
+    "Effect",
+    "ModeChanged",
+    "Notice",
+    "Notify",
+    "OpeningEnded",
+    "OpeningSucceeded",
+    "Outcome",
+    "PeerComplained",
+    "Persist",
+    "ProposalLapsed",
+    "ProposalReceived",
+    "QuoteDeclined",
+    "QuoteRequested",
+    "RecordedOnChain",
+    "RecoveryNeeded",
+    "Send",
+    "Step",
+    "Submit",
+    "done",
+]
+
+
+class Deed(IntEnum):
+    """What a journal entry records. Numbers are stored: never reuse one."""
+
+    OPENING = 0
+    PROPOSED = 1
+    ACCEPTED = 2
+    CONFIRMED = 3
+    VOIDED = 4
+    REJECTED = 5
+    CLOSING = 6
+    FULL = 7
+    CHAIN = 8
+    MODE = 9
+    DISPUTE = 10
+    RECOVERING = 11
+
+
+@attrs.frozen
+class Persist:
+    """Store the channel as it is after this step, and append to the journal, before all else."""
+
+    deed: Deed
+    entries: tuple[Entry, ...] = ()
+
+
+@attrs.frozen
+class Send:
+    """Send this message, byte for byte as it will be sent again after a reconnect."""
+
+    message: Message
+
+
+@attrs.frozen
+class Submit:
+    """Have the chain do this; ``key`` makes asking twice the same as asking once."""
+
+    call: Call
+    key: bytes
+
+
+@attrs.frozen(kw_only=True)
+class OpeningSucceeded:
+    """Both deposits are final on chain: the channel is open."""
+
+
+@attrs.frozen(kw_only=True)
+class OpeningEnded:
+    """The opening was refused or lapsed; nothing was locked."""
+
+    reason: Reason
+    text: str
+
+
+@attrs.frozen(kw_only=True)
+class QuoteRequested:
+    """The peer asks for a price."""
+
+    request: RequestForQuote
+
+
+@attrs.frozen(kw_only=True)
+class QuoteDeclined:
+    """The peer names no price."""
+
+    answer: QuoteReject
+
+
+@attrs.frozen(kw_only=True)
+class ProposalReceived:
+    """A checked proposal waits for our decision.
+
+    ``request_id`` and ``expires_at`` are set where it is one side of a quote we asked for.
+    """
+
+    nonce: int
+    change: Change
+    portfolio: Portfolio
+    request_id: bytes | None = None
+    expires_at: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class ChangeConfirmed:
+    """A change needs nothing more: its portfolio is permanent. ``change`` is None for a void."""
+
+    nonce: int
+    change: Change | None
+    ours: bool
+    portfolio: Portfolio
+
+
+@attrs.frozen(kw_only=True)
+class ChangeRejected:
+    """The peer declined our proposal."""
+
+    nonce: int
+    reason: Reason
+    text: str
+
+
+@attrs.frozen(kw_only=True)
+class ProposalLapsed:
+    """Proposals at these nonces came to nothing: their box passed, or another change went first."""
+
+    nonces: tuple[int, ...]
+    overtaken: bool
+
+
+@attrs.frozen(kw_only=True)
+class CloseRequested:
+    """The peer proposes to end the channel under this Closing."""
+
+    closing: Closing
+
+
+@attrs.frozen(kw_only=True)
+class ModeChanged:
+    """The circuit breaker moved."""
+
+    mode: Mode
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class RecordedOnChain:
+    """The chain has recorded a state as final, and it is F now."""
+
+    nonce: int
+
+
+@attrs.frozen(kw_only=True)
+class DisputeSeen:
+    """The chain shows a dispute; ``stale`` if what it records is older than our newest evidence."""
+
+    recorded: int
+    deadline: int
+    stale: bool
+
+
+@attrs.frozen(kw_only=True)
+class ChannelEnded:
+    """The chain shows the channel closed, or in run-off."""
+
+    phase: OnChainPhase
+
+
+@attrs.frozen(kw_only=True)
+class RecoveryNeeded:
+    """A newer state of ours exists than the ones we hold: our data is old or lost."""
+
+    newest_known: int
+    shown: int
+
+
+@attrs.frozen(kw_only=True)
+class PeerComplained:
+    """The peer could not use what we sent."""
+
+    reason: Reason
+    text: str
+
+
+Notice = (
+    OpeningSucceeded
+    | OpeningEnded
+    | QuoteRequested
+    | QuoteDeclined
+    | ProposalReceived
+    | ChangeConfirmed
+    | ChangeRejected
+    | ProposalLapsed
+    | CloseRequested
+    | ModeChanged
+    | RecordedOnChain
+    | DisputeSeen
+    | ChannelEnded
+    | RecoveryNeeded
+    | PeerComplained
+)
+
+
+@attrs.frozen
+class Notify:
+    """Tell whoever embeds the peer."""
+
+    notice: Notice
+
+
+Effect = Persist | Send | Submit | Notify
+
+
+@attrs.frozen
+class Outcome:
+    """The channel after a step, and what is to be done about it."""
+
+    channel: Channel
+    effects: tuple[Effect, ...] = ()
+
+
+@attrs.frozen
+class Step:
+    """A step worked out but for the signatures it needs.
+
+    Have each of ``sign`` signed, in order, and pass the signatures to ``finish``. A key that
+    refuses leaves everything as it was: the channel changes only with the outcome.
+    """
+
+    sign: tuple[Signable, ...]
+    finish: Callable[[tuple[Signature, ...]], Outcome]
+
+
+def done(channel: Channel, *effects: Effect) -> Step:
+    """A step that needs no signature."""
+    outcome = Outcome(channel, effects)
+    return Step((), lambda _signatures: outcome)

@@ -1,0 +1,135 @@
+"""What can happen to a channel besides a message: commands of its owner, and news of the chain."""
+
+from __future__ import annotations
+
+import attrs
+
+from channels.protocol.changes import Change, Marks
+from channels.protocol.channel import Mode
+from channels.protocol.facts import ChannelView, Head
+from channels.protocol.messages import Leg, Reason
+
+__all__ = [
+    "Answer",
+    "ChainSeen",
+    "Command",
+    "Connected",
+    "Draft",
+    "ProposeChange",
+    "RefuseQuote",
+    "RequestClose",
+    "RequestQuote",
+    "Resume",
+    "SendQuote",
+    "SetMode",
+    "StartDispute",
+]
+
+
+@attrs.frozen(kw_only=True)
+class Draft:
+    """A change and the marks of the portfolio it makes."""
+
+    change: Change
+    marks: Marks
+
+
+@attrs.frozen(kw_only=True)
+class ProposeChange:
+    """Sign a change first and offer it. ``now`` is our own clock, Unix seconds."""
+
+    draft: Draft
+    now: int
+
+
+@attrs.frozen(kw_only=True)
+class RequestQuote:
+    """Ask the peer for its price; ``request_id`` is 16 random bytes."""
+
+    request_id: bytes
+    legs: tuple[Leg, ...]
+    time_to_live: int
+
+
+@attrs.frozen(kw_only=True)
+class SendQuote:
+    """Answer a request with a firm price: one draft a side, one or two."""
+
+    request_id: bytes
+    sides: tuple[Draft, ...]
+    expires_at: int
+    now: int
+
+
+@attrs.frozen(kw_only=True)
+class RefuseQuote:
+    """Answer a request with no price."""
+
+    request_id: bytes
+    reason: Reason
+    text: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """Accept or reject what the peer proposed at ``nonce``: a change or a Closing."""
+
+    nonce: int
+    accept: bool
+    now: int
+    reason: Reason = Reason.DECLINED
+    text: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class RequestClose:
+    """Propose to end the channel under the cash that stands; only with no open positions."""
+
+    now: int
+
+
+@attrs.frozen(kw_only=True)
+class StartDispute:
+    """Start the window on chain with the newest state we hold."""
+
+
+@attrs.frozen(kw_only=True)
+class SetMode:
+    """The circuit breaker, or its operator, speaks."""
+
+    mode: Mode
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Connected:
+    """The peer is reachable, again or for the first time."""
+
+
+@attrs.frozen(kw_only=True)
+class Resume:
+    """This process started again from its store: ask again for what must still be done."""
+
+
+@attrs.frozen(kw_only=True)
+class ChainSeen:
+    """A new head, and the channel's storage at it and at the newest final block."""
+
+    head: Head
+    view: ChannelView
+    final_view: ChannelView
+
+
+Command = (
+    ProposeChange
+    | RequestQuote
+    | SendQuote
+    | RefuseQuote
+    | Answer
+    | RequestClose
+    | StartDispute
+    | SetMode
+    | Connected
+    | Resume
+    | ChainSeen
+)

@@ -1,0 +1,101 @@
+"""The state machine: one table of (phase, event) and the handler that answers it.
+
+What is not in the table is illegal: for a message that is the peer's fault, for a command ours.
+`step` is pure. It returns the signatures it needs and a way to finish with them, so that keys may
+live anywhere; a step that fails, or whose signatures are refused, leaves the channel as it was.
+
+The handlers stand in `opening`, `exchange` and `lifecycle`; the signing rules in `rules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from channels.errors import BadProposalError, IllegalCommandError, UnexpectedMessageError
+from channels.protocol import events as e
+from channels.protocol import exchange, lifecycle, opening
+from channels.protocol import messages as m
+from channels.protocol.channel import OPEN_PHASES, Channel, Phase
+from channels.protocol.effects import Outcome, Step
+from channels.protocol.signing import LocalSigner
+
+__all__ = ["COMMANDS", "MESSAGES", "TABLE", "Event", "run", "step"]
+
+Event = e.Command | m.Message
+
+Handler = Callable[[Channel, Any], Step]
+
+_ALL: Final = frozenset(Phase)
+_OPENING: Final = frozenset({Phase.ASKED, Phase.GRANTED, Phase.SUBMITTED})
+_BEFORE_END: Final = OPEN_PHASES | {Phase.RECOVERING}
+
+_LEGAL: Final[tuple[tuple[type, frozenset[Phase], Handler], ...]] = (
+    # event                 phases                                          handler
+    (m.OpenAccept, frozenset({Phase.ASKED}), opening.on_open_accept),
+    (m.OpenReject, frozenset({Phase.ASKED}), opening.on_open_reject),
+    (m.Opened, _OPENING | OPEN_PHASES, opening.on_opened),
+    (e.ProposeChange, frozenset({Phase.IDLE}), exchange.propose),
+    (e.SendQuote, frozenset({Phase.IDLE}), exchange.send_quote),
+    (e.RequestQuote, OPEN_PHASES - {Phase.CLOSING}, exchange.request_quote),
+    (e.RefuseQuote, OPEN_PHASES, exchange.refuse_quote),
+    (e.Answer, frozenset({Phase.RECEIVED}), lifecycle.answer),
+    (e.RequestClose, frozenset({Phase.IDLE}), lifecycle.request_close),
+    (m.RequestForQuote, OPEN_PHASES, exchange.on_quote_request),
+    (m.QuoteReject, OPEN_PHASES, exchange.on_quote_reject),
+    (m.Propose, OPEN_PHASES - {Phase.ACCEPTED, Phase.CLOSING}, exchange.on_proposal),
+    (m.Quote, OPEN_PHASES - {Phase.ACCEPTED, Phase.CLOSING}, exchange.on_quote),
+    (m.Accept, OPEN_PHASES - {Phase.ACCEPTED}, lifecycle.on_accept),
+    (m.Confirm, OPEN_PHASES, exchange.on_confirm),
+    (m.Reject, OPEN_PHASES, exchange.on_reject),
+    (m.Void, OPEN_PHASES, exchange.on_void),
+    (m.CloseRequest, OPEN_PHASES - {Phase.ACCEPTED}, lifecycle.on_close_request),
+    (m.Reestablish, _OPENING | OPEN_PHASES, lifecycle.on_reestablish),
+    (m.Error, _ALL, exchange.on_error),
+    (e.StartDispute, _BEFORE_END, lifecycle.start_dispute),
+    (e.SetMode, _ALL, lifecycle.set_mode),
+    (e.Connected, _OPENING | OPEN_PHASES, lifecycle.connected),
+    (e.Resume, _ALL, lifecycle.resume),
+    (e.ChainSeen, _ALL, lifecycle.on_chain),
+)
+
+TABLE: Final[Mapping[tuple[Phase, type], Handler]] = MappingProxyType(
+    {(phase, event): handler for event, phases, handler in _LEGAL for phase in phases}
+)
+"""(phase, event) -> handler. Absence is illegality."""
+
+COMMANDS: Final = frozenset(e.Command.__args__)
+MESSAGES: Final = frozenset(m.Message.__args__)
+
+
+def step(channel: Channel, event: Event) -> Step:
+    """Work out what ``event`` makes of ``channel``.
+
+    Raises:
+        UnexpectedMessageError: the peer sent what this phase does not allow.
+        IllegalCommandError: we asked for what this phase does not allow.
+        PeerError: the message itself is at fault; see `channels.errors`.
+        SigningRefusedError: a signing rule forbids our signature for now.
+        MarginError, InvalidValueError, BadProposalError: our own command cannot be signed.
+    """
+    handler = TABLE.get((channel.phase, type(event)))
+    if handler is None:
+        name = type(event).__name__
+        if type(event) in MESSAGES:
+            raise UnexpectedMessageError(f"{name} is not allowed in phase {channel.phase.name}")
+        raise IllegalCommandError(
+            f"{name} is not allowed in phase {channel.phase.name}",
+            next_step="wait until the channel is in a phase that allows it",
+        )
+    named = getattr(event, "channel_id", channel.channel_id)
+    if named not in (channel.channel_id, bytes(32)):
+        raise BadProposalError(f"a message of channel 0x{named.hex()}, not of this one")
+    return handler(channel, event)
+
+
+def run(channel: Channel, event: Event, signer: LocalSigner) -> Outcome:
+    """Step and sign at once with a key in memory: for tests, tools and simulations."""
+    worked_out = step(channel, event)
+    signatures = tuple(signer.sign_digest(each.digest) for each in worked_out.sign)
+    return worked_out.finish(signatures)

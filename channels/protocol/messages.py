@@ -1,0 +1,283 @@
+"""What the two peers say to each other.
+
+Every message but those of the session names its channel. States are announced in three messages
+(Propose or Quote, Accept, Confirm); a Void kills what was half signed; a CloseRequest is answered
+by an Accept without affirmation.
+
+Source: design, protocol.md "Messages".
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import attrs
+
+from channels.pricing import Kind
+from channels.protocol.changes import Change
+from channels.protocol.eip712 import Address
+from channels.protocol.signing import Signature
+from channels.protocol.types import Closing, Opening, Party, Portfolio, RiskParams
+
+__all__ = [
+    "Accept",
+    "CloseRequest",
+    "Confirm",
+    "Error",
+    "HalfSigned",
+    "Hello",
+    "Leg",
+    "Message",
+    "OpenAccept",
+    "OpenReject",
+    "OpenRequest",
+    "Opened",
+    "Ping",
+    "Pong",
+    "Propose",
+    "Quote",
+    "QuoteReject",
+    "Reason",
+    "Reestablish",
+    "Reject",
+    "RequestForQuote",
+    "Void",
+]
+
+
+class Reason(IntEnum):
+    """Why a request, a proposal or a message was refused."""
+
+    DECLINED = 0
+    """The decision of the trader or the quoting strategy."""
+    PRICE = 1
+    MARKS = 2
+    """Marks beyond the tolerance to our own market data."""
+    MARGIN = 3
+    LIMIT = 4
+    """Beyond a limit of our risk policy."""
+    LATE = 5
+    """Too little of the box, or of the quote's time, was left."""
+    BUSY = 6
+    """A signing rule forbids our signature for now."""
+    INVALID = 7
+    """The proposal is not the change it announces."""
+    NOT_OPEN = 8
+    """No such channel, or not in a phase to trade."""
+    PROTOCOL = 9
+    """Bytes or a message that this protocol does not have here."""
+
+
+@attrs.frozen(kw_only=True)
+class Hello:
+    """First message each way: whose key, which contract, which software."""
+
+    signer: Address
+    chain_id: int
+    adjudicator: Address
+    software: str
+
+
+@attrs.frozen(kw_only=True)
+class Reestablish:
+    """Where we stand in one channel, after a reconnect.
+
+    ``full_*`` is the newest state we hold fully signed and permanent (nonce 0: none yet), and
+    ``proof`` the *recipient's own* signature on it: what shows a party that lost its data so.
+    """
+
+    channel_id: bytes
+    full_nonce: int
+    full_digest: bytes
+    proof: Signature | None
+
+
+@attrs.frozen(kw_only=True)
+class Ping:
+    """Answer me."""
+
+    token: int
+
+
+@attrs.frozen(kw_only=True)
+class Pong:
+    """The answer to the Ping with this token."""
+
+    token: int
+
+
+@attrs.frozen(kw_only=True)
+class Error:
+    """We could not use what you sent; nothing changed."""
+
+    channel_id: bytes
+    reason: Reason
+    text: str
+
+
+@attrs.frozen(kw_only=True)
+class OpenRequest:
+    """Open a channel with me on these terms; ``requester`` is my side of it."""
+
+    requester: Party
+    opening: Opening
+    risk: tuple[RiskParams, ...]
+
+
+@attrs.frozen(kw_only=True)
+class OpenAccept:
+    """My party's signature on the Opening: 65 bytes, or what its ERC-1271 wallet made."""
+
+    channel_id: bytes
+    signature: bytes
+
+
+@attrs.frozen(kw_only=True)
+class OpenReject:
+    """I do not open on these terms."""
+
+    channel_id: bytes
+    reason: Reason
+    text: str
+
+
+@attrs.frozen(kw_only=True)
+class Opened:
+    """The transaction that opens the channel is on its way."""
+
+    channel_id: bytes
+
+
+@attrs.frozen(kw_only=True)
+class HalfSigned:
+    """A complete next state with the proposer's signature, and the change it announces."""
+
+    nonce: int
+    valid_until: int
+    change: Change
+    portfolio: Portfolio
+    signature: Signature
+
+
+@attrs.frozen(kw_only=True)
+class Propose:
+    """A half-signed boxed state."""
+
+    channel_id: bytes
+    proposal: HalfSigned
+
+
+@attrs.frozen(kw_only=True)
+class Accept:
+    """The second signature on a boxed state, and the first on its affirmation.
+
+    For a CloseRequest there is no affirmation: nonce 0 and no signature.
+    """
+
+    channel_id: bytes
+    nonce: int
+    signature: Signature
+    affirmation_nonce: int
+    affirmation: Signature | None
+
+
+@attrs.frozen(kw_only=True)
+class Confirm:
+    """The second signature on an affirmation or a void."""
+
+    channel_id: bytes
+    nonce: int
+    signature: Signature
+
+
+@attrs.frozen(kw_only=True)
+class Void:
+    """The first signature on the last permanent portfolio again, at a higher nonce."""
+
+    channel_id: bytes
+    nonce: int
+    signature: Signature
+
+
+@attrs.frozen(kw_only=True)
+class Reject:
+    """No to a proposal, with the reason and, where the rules allow, the void that kills it."""
+
+    channel_id: bytes
+    nonce: int
+    reason: Reason
+    text: str
+    void_nonce: int
+    void: Signature | None
+
+
+@attrs.frozen(kw_only=True)
+class Leg:
+    """One leg of a request; quantity seen from the requester (+ = it buys), WAD."""
+
+    feed: bytes
+    kind: Kind
+    expiry: int
+    strike: int
+    quantity: int
+
+
+@attrs.frozen(kw_only=True)
+class RequestForQuote:
+    """Name your price for all these legs together, good for ``time_to_live`` seconds."""
+
+    channel_id: bytes
+    request_id: bytes
+    legs: tuple[Leg, ...]
+    time_to_live: int
+
+
+@attrs.frozen(kw_only=True)
+class Quote:
+    """A firm price: a half-signed state for the requested side, to be taken by ``expires_at``."""
+
+    channel_id: bytes
+    request_id: bytes
+    expires_at: int
+    sides: tuple[HalfSigned, ...]
+
+
+@attrs.frozen(kw_only=True)
+class QuoteReject:
+    """No price for this request."""
+
+    channel_id: bytes
+    request_id: bytes
+    reason: Reason
+    text: str
+
+
+@attrs.frozen(kw_only=True)
+class CloseRequest:
+    """A Closing with the first signature; answered by an Accept with the second."""
+
+    channel_id: bytes
+    closing: Closing
+    signature: Signature
+
+
+Message = (
+    Hello
+    | Reestablish
+    | Ping
+    | Pong
+    | Error
+    | OpenRequest
+    | OpenAccept
+    | OpenReject
+    | Opened
+    | Propose
+    | Accept
+    | Confirm
+    | Reject
+    | Void
+    | RequestForQuote
+    | Quote
+    | QuoteReject
+    | CloseRequest
+)

@@ -1,0 +1,153 @@
+"""A channel as bytes: what the store keeps, and what the journal records.
+
+Integer tags and a schema version, never module paths, so that a rename cannot lose a channel. What
+the chain says (head, views) is not stored: after a start it is read again before anything is signed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import attrs
+
+from channels.errors import MessageError, SchemaVersionError, StorageError
+from channels.protocol.channel import Channel, Mode, Phase, Timing, Track
+from channels.protocol.codec import (
+    ADDRESS,
+    CHANGE,
+    CLOSING,
+    HASH,
+    MESSAGES,
+    OPENING,
+    PORTFOLIO,
+    RISK,
+    SIGNATURE,
+    pack,
+    unpack,
+)
+from channels.protocol.effects import Deed
+from channels.protocol.ledger import Entry, Full, Ledger
+from channels.protocol.schema import (
+    BOOLEAN,
+    U32,
+    U64,
+    U256,
+    Kind,
+    blob,
+    enum,
+    fixed,
+    many,
+    optional,
+    struct,
+    text,
+    union,
+)
+from channels.protocol.types import MAX_POSITIONS, Closing, Domain, Party, State
+
+__all__ = [
+    "RECORD_VERSION",
+    "decode_channel",
+    "decode_journal_entry",
+    "encode_channel",
+    "encode_journal_entry",
+]
+
+RECORD_VERSION: Final = 1
+
+_STATE: Final = struct(State, HASH, U64, U64, PORTFOLIO)
+_VALUE: Final = union({0: (State, _STATE), 1: (Closing, CLOSING)})
+_ENTRY: Final = struct(
+    Entry,
+    _VALUE,
+    optional(SIGNATURE),
+    optional(SIGNATURE),
+    optional(CHANGE),
+    optional(fixed(16)),
+    U64,
+    BOOLEAN,
+)
+_FULL: Final = struct(Full, _STATE, optional(SIGNATURE), optional(SIGNATURE))
+_LEDGER: Final = struct(Ledger, enum(Party), _FULL, many(_ENTRY, 256), U64)
+_DOMAIN: Final = struct(Domain, U256, ADDRESS)
+_TIMING: Final = struct(Timing, U32, U32, U32)
+_TRACK: Final = struct(Track, OPENING, optional(blob(4_096)), optional(blob(4_096)))
+_MESSAGE: Final = union(MESSAGES)
+
+_CHANNEL_KINDS: Final[dict[str, Kind]] = {
+    "domain": _DOMAIN,
+    "side": enum(Party),
+    "risk": many(RISK, MAX_POSITIONS),
+    "track": _TRACK,
+    "timing": _TIMING,
+    "phase": enum(Phase),
+    "ledger": _LEDGER,
+    "mode": enum(Mode),
+    "mode_reason": text(400),
+    "dispute_sent": BOOLEAN,
+    "disputed_at": U64,
+    "outbox": many(_MESSAGE, 256),
+}
+_READ_FROM_CHAIN: Final = {"head", "view", "final_view"}
+
+if {field.name for field in attrs.fields(Channel)} != set(_CHANNEL_KINDS) | _READ_FROM_CHAIN:
+    raise TypeError("every field of Channel is either stored or read from the chain")
+
+
+def encode_channel(channel: Channel) -> bytes:
+    """Bytes of a channel for the store."""
+    fields = [kind.encode(getattr(channel, name)) for name, kind in _CHANNEL_KINDS.items()]
+    return pack([RECORD_VERSION, *fields])
+
+
+def decode_channel(record: bytes) -> Channel:
+    """A channel from the store; nothing of the chain is known of it yet.
+
+    Raises:
+        SchemaVersionError: written by another version.
+        StorageError: the record is damaged.
+    """
+    version, fields = _open_record(record)
+    if version != RECORD_VERSION:
+        raise SchemaVersionError(f"channel record of version {version}, expected {RECORD_VERSION}")
+    try:
+        return Channel(
+            **{
+                name: kind.decode(item)
+                for (name, kind), item in zip(_CHANNEL_KINDS.items(), fields, strict=True)
+            }
+        )
+    except (MessageError, ValueError) as error:
+        raise StorageError(f"damaged channel record: {error}") from error
+
+
+def encode_journal_entry(deed: Deed, entries: tuple[Entry, ...], channel: Channel) -> bytes:
+    """Body of a journal entry: the deed, the phase after it, and all that was signed."""
+    items = [_ENTRY.encode(entry) for entry in entries]
+    return pack([RECORD_VERSION, int(deed), int(channel.phase), items])
+
+
+def decode_journal_entry(body: bytes) -> tuple[Deed, Phase, tuple[Entry, ...]]:
+    """Read back what `encode_journal_entry` wrote.
+
+    Raises:
+        SchemaVersionError: written by another version.
+        StorageError: the entry is damaged.
+    """
+    version, fields = _open_record(body)
+    if version != RECORD_VERSION:
+        raise SchemaVersionError(f"journal entry of version {version}, expected {RECORD_VERSION}")
+    try:
+        deed, phase, items = fields
+        return Deed(deed), Phase(phase), many(_ENTRY, 256).decode(items)
+    except (MessageError, ValueError) as error:
+        raise StorageError(f"damaged journal entry: {error}") from error
+
+
+def _open_record(record: bytes) -> tuple[Any, list[Any]]:
+    try:
+        item = unpack(record)
+    except MessageError as error:
+        raise StorageError(f"damaged record: {error}") from error
+    if not isinstance(item, list) or not item:
+        raise StorageError("damaged record: not an array")
+    return item[0], item[1:]

@@ -1,0 +1,169 @@
+"""The seven signing rules: the one place that everything which is to be signed must pass.
+
+`check` refuses with the number of the rule and why; it never signs and never changes anything.
+Breaking any of these **may lose funds**: each closes an attack named in the design.
+
+Source: design, protocol.md "Signing rules (normative; model-checked)".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+from channels.errors import SigningRefusedError
+from channels.protocol.ledger import BoxClock, Ledger
+from channels.protocol.types import Closing, Portfolio, State
+
+__all__ = ["Candidate", "Circumstances", "check"]
+
+
+@attrs.frozen(kw_only=True)
+class Candidate:
+    """What is about to be signed.
+
+    ``affirms`` is the portfolio of the boxed state accepted in the same step, for its affirmation;
+    ``quote`` the request a boxed state answers; ``remark`` is true for new marks alone;
+    ``reduces_risk`` where the change reduces this side's risk and leaves it no worse.
+    """
+
+    value: State | Closing
+    affirms: Portfolio | None = None
+    quote: bytes | None = None
+    remark: bool = False
+    reduces_risk: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Circumstances:
+    """All that the rules look at besides the candidate.
+
+    ``disputed``: the chain shows a dispute, or one that this side or its delegate sent may still be
+    mined. ``within_limits`` says whether a portfolio meets this side's margin and limits.
+    """
+
+    ledger: Ledger
+    clock: BoxClock
+    max_in_flight: int
+    disputed: bool
+    within_limits: Callable[[Portfolio], bool]
+
+
+def _rule_1_nonce_is_newest(candidate: Candidate, around: Circumstances) -> str | None:
+    ledger, nonce = around.ledger, candidate.value.nonce
+    if nonce <= max(ledger.highest_mine, ledger.nonce):
+        return f"nonce {nonce} is not above {ledger.highest_mine}, the highest we signed"
+    countersigns_permanent = candidate.value.valid_until == 0 and not ledger.side.leads(nonce)
+    if countersigns_permanent:
+        return None
+    seen = [
+        each.nonce
+        for each in ledger.entries
+        if each.theirs is not None
+        and each.nonce != nonce
+        and (candidate.quote is None or each.quote != candidate.quote)
+    ]
+    if nonce <= max(seen, default=0):
+        return f"nonce {nonce} is not above {max(seen)}, which the other side signed"
+    return None
+
+
+def _rule_2_within_flight(candidate: Candidate, around: Circumstances) -> str | None:
+    nonce, limit = candidate.value.nonce, around.ledger.nonce + around.max_in_flight
+    if candidate.value.valid_until != 0 and around.ledger.side.leads(nonce):
+        limit -= 2
+    if nonce > limit:
+        return f"nonce {nonce} is beyond {limit}: too much in flight"
+    return None
+
+
+def _rule_3_permanent(candidate: Candidate, around: Circumstances) -> str | None:
+    value, ledger, clock = candidate.value, around.ledger, around.clock
+    if not isinstance(value, State) or not value.permanent:
+        return None
+    if not ledger.side.leads(value.nonce):
+        if value.portfolio != ledger.governing(clock):
+            return "a permanent state we countersign carries the governing portfolio"
+        return None
+    if candidate.affirms is not None:
+        if value.portfolio != candidate.affirms:
+            return "an affirmation carries the portfolio of the state it affirms"
+        return None
+    if value.portfolio != ledger.portfolio:
+        return "a void carries the last permanent portfolio"
+    if ledger.carries_another(clock):
+        return "no void while something alive carries another portfolio"
+    return None
+
+
+def _rule_4_boxed(candidate: Candidate, around: Circumstances) -> str | None:
+    value, ledger, clock = candidate.value, around.ledger, around.clock
+    if not isinstance(value, State) or value.permanent:
+        return None
+    if value.portfolio == ledger.portfolio:
+        return "a boxed state announces a change"
+    if ledger.side.leads(value.nonce):
+        if ledger.carries_another(clock, sides_of=candidate.quote):
+            return "one risk-changing change is in flight at a time"
+        return None
+    if ledger.governing(clock) != ledger.portfolio:
+        return "a newer portfolio governs than the one this state changes"
+    if any(each.permanent and each.portfolio != ledger.portfolio for each in ledger.alive(clock)):
+        return "a permanent state of ours carries another portfolio"
+    return None
+
+
+def _rule_5_margin(candidate: Candidate, around: Circumstances) -> str | None:
+    value = candidate.value
+    if not isinstance(value, State) or value.permanent:
+        return None
+    if candidate.remark or candidate.reduces_risk:
+        return None
+    alive = [each.portfolio for each in around.ledger.alive(around.clock)]
+    for portfolio in (around.ledger.portfolio, *alive, value.portfolio):
+        if portfolio is not None and not around.within_limits(portfolio):
+            return "our margin or a limit is not met in everything that could come to stand"
+    return None
+
+
+def _rule_6_ending(candidate: Candidate, around: Circumstances) -> str | None:
+    alive = list(around.ledger.alive(around.clock))
+    if any(isinstance(each.value, Closing) for each in alive):
+        return "a Closing of ours could still be mined"
+    if isinstance(candidate.value, Closing) and alive:
+        return "no Closing while anything is alive"
+    return None
+
+
+def _rule_7_no_dispute(candidate: Candidate, around: Circumstances) -> str | None:
+    if around.disputed and not isinstance(candidate.value, Closing):
+        return "the chain shows a dispute, or one of ours can still be mined"
+    return None
+
+
+_RULES: Final = (
+    (1, _rule_1_nonce_is_newest),
+    (2, _rule_2_within_flight),
+    (3, _rule_3_permanent),
+    (4, _rule_4_boxed),
+    (5, _rule_5_margin),
+    (6, _rule_6_ending),
+    (7, _rule_7_no_dispute),
+)
+
+
+def check(candidate: Candidate, around: Circumstances) -> None:
+    """Refuse what must not be signed now.
+
+    Raises:
+        SigningRefusedError: a rule forbids it; the message names the rule.
+    """
+    for number, rule in _RULES:
+        objection = rule(candidate, around)
+        if objection is not None:
+            raise SigningRefusedError(
+                f"signing rule {number}: {objection}",
+                next_step="wait for what is in flight to be answered or to lapse",
+            )

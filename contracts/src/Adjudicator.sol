@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {IAdjudicator} from "./interfaces/IAdjudicator.sol";
+import {ChannelSlot, ChannelSlotLibrary} from "./libraries/ChannelSlot.sol";
+import {Contributions, ContributionsLibrary} from "./libraries/Contributions.sol";
+import {Errors} from "./libraries/Errors.sol";
+import {Events} from "./libraries/Events.sol";
+import {Hashing} from "./libraries/Hashing.sol";
+import {ReentrancyLock} from "./libraries/ReentrancyLock.sol";
+import {Settlement} from "./libraries/Settlement.sol";
+import {Signatures} from "./libraries/Signatures.sol";
+import {TermsBounds} from "./libraries/TermsBounds.sol";
+import {Tokens} from "./libraries/Tokens.sol";
+import {ChannelView, Closing, Party, Phase, Portfolio, Signature, State, Terms} from "./libraries/Types.sol";
+
+/// @title Adjudicator: holds the collateral of every channel and pays it by the newest state both signed.
+/// @notice What each call does is documented in `IAdjudicator`; comments here say why.
+contract Adjudicator is IAdjudicator, ReentrancyLock {
+    /// @notice How far ahead a Closing's `validUntil` may lie.
+    uint256 internal constant MAX_VALIDITY = 1 hours;
+
+    /// @dev Three words a channel. `portfolioHash` stays 0 while the nonce is 0.
+    struct Channel {
+        ChannelSlot slot;
+        bytes32 portfolioHash;
+        Contributions contributions;
+    }
+
+    /// @inheritdoc IAdjudicator
+    uint256 public immutable deploymentChainId = block.chainid;
+
+    bytes32 private immutable _separatorAtDeployment = _computeSeparator();
+
+    /// @inheritdoc IAdjudicator
+    uint256 public disputeCount;
+
+    /// @inheritdoc IAdjudicator
+    mapping(address token => mapping(address payee => uint256 amount)) public claimable;
+
+    mapping(bytes32 id => Channel) private _channels;
+
+    // ---- opening and funding
+
+    /// @inheritdoc IAdjudicator
+    function open(
+        Terms calldata terms,
+        uint128 depositA,
+        uint128 depositB,
+        uint64 validUntil,
+        bytes calldata signatureA,
+        bytes calldata signatureB
+    ) external locks returns (bytes32 id) {
+        if (block.timestamp > validUntil) revert Errors.Expired(validUntil);
+        TermsBounds.check(terms);
+        bytes32 termsHash = Hashing.hash(terms);
+        id = _id(terms.signerA, terms.signerB, termsHash);
+        Channel storage channel_ = _channels[id];
+        if (channel_.slot.phase() != Phase.None) revert Errors.ChannelExists(id);
+
+        bytes32 digest = _digest(Hashing.hashOpening(termsHash, depositA, depositB, validUntil));
+        Signatures.requireParty(terms.partyA, digest, signatureA);
+        Signatures.requireParty(terms.partyB, digest, signatureB);
+
+        channel_.slot = ChannelSlotLibrary.only(Phase.Open);
+        channel_.contributions = ContributionsLibrary.pack(int256(uint256(depositA)), int256(uint256(depositB)));
+        emit Events.Opened(id, terms.signerA, terms.signerB, depositA, depositB);
+
+        uint256 before = Tokens.balance(terms.collateral);
+        if (depositA != 0) Tokens.pull(terms.collateral, terms.partyA, depositA);
+        if (depositB != 0) Tokens.pull(terms.collateral, terms.partyB, depositB);
+        _requireArrived(terms.collateral, before, uint256(depositA) + depositB);
+    }
+
+    /// @inheritdoc IAdjudicator
+    function deposit(Terms calldata terms, Party party, uint128 amount) external locks {
+        if (party == Party.None) revert Errors.InvalidParty();
+        if (amount == 0) revert Errors.ZeroAmount();
+        bytes32 id = channelId(terms);
+        Channel storage channel_ = _channels[id];
+        ChannelSlot slot = channel_.slot;
+        if (slot.phase() == Phase.None || slot.phase() == Phase.Closed) revert Errors.WrongPhase(slot.phase());
+        uint256 cureEnd = slot.cureEnd(party);
+        if (Settlement.callUndecided(slot, party, terms.settlementGrace) && block.timestamp >= cureEnd) {
+            revert Errors.CureEnded(cureEnd);
+        }
+
+        channel_.contributions = channel_.contributions.add(party, amount);
+        emit Events.Deposited(id, party, amount);
+
+        uint256 before = Tokens.balance(terms.collateral);
+        Tokens.pull(terms.collateral, msg.sender, amount);
+        _requireArrived(terms.collateral, before, amount);
+    }
+
+    // ---- the newest state
+
+    /// @inheritdoc IAdjudicator
+    function checkpoint(
+        address signerA,
+        address signerB,
+        bytes32 termsHash,
+        uint64 nonce,
+        uint64 validUntil,
+        bytes32 portfolioHash,
+        bytes32 rA,
+        bytes32 vsA,
+        bytes32 rB,
+        bytes32 vsB
+    ) external whenUnlocked returns (bool) {
+        bytes32 id = _id(signerA, signerB, termsHash);
+        Channel storage channel_ = _channels[id];
+        ChannelSlot slot = channel_.slot;
+        if (!_recordable(slot, nonce, validUntil)) return false;
+
+        bytes32 digest = _digest(Hashing.hashState(id, nonce, validUntil, portfolioHash));
+        Signatures.requireSigner(signerA, digest, rA, vsA);
+        Signatures.requireSigner(signerB, digest, rB, vsB);
+        _record(id, channel_, slot, nonce, portfolioHash);
+        return true;
+    }
+
+    /// @inheritdoc IAdjudicator
+    function dispute(Terms calldata terms) external whenUnlocked {
+        (bytes32 id, Channel storage channel_, ChannelSlot slot, Party filer) = _disputable(terms);
+        if (slot.phase() == Phase.Open) _file(id, channel_, slot, filer, terms.disputeWindow);
+    }
+
+    /// @inheritdoc IAdjudicator
+    function dispute(
+        Terms calldata terms,
+        State calldata state,
+        Signature calldata signatureA,
+        Signature calldata signatureB
+    ) external whenUnlocked returns (bool recorded) {
+        (bytes32 id, Channel storage channel_, ChannelSlot slot, Party filer) = _disputable(terms);
+        if (state.channelId != id) revert Errors.WrongChannel(id, state.channelId);
+        bool first = slot.phase() == Phase.Open;
+        recorded = _recordable(slot, state.nonce, state.validUntil);
+        if (recorded) {
+            bytes32 portfolioHash = Hashing.hash(state.portfolio);
+            bytes32 digest = _digest(Hashing.hashState(id, state.nonce, state.validUntil, portfolioHash));
+            Signatures.requireSigner(terms.signerA, digest, signatureA);
+            Signatures.requireSigner(terms.signerB, digest, signatureB);
+            if (first) {
+                slot = slot.withNonce(state.nonce);
+                channel_.portfolioHash = portfolioHash;
+            } else {
+                _record(id, channel_, slot, state.nonce, portfolioHash);
+            }
+        } else if (first && state.nonce > slot.nonce()) {
+            // Newer, so it is the box that has passed. Filing without it would file something the caller did not mean.
+            revert Errors.Expired(state.validUntil);
+        }
+        if (first) _file(id, channel_, slot, filer, terms.disputeWindow);
+    }
+
+    // ---- the end
+
+    /// @inheritdoc IAdjudicator
+    function settle(Terms calldata terms, Portfolio calldata portfolio)
+        external
+        locks
+        returns (uint256 settled)
+    {
+        bytes32 id = channelId(terms);
+        Channel storage channel_ = _channels[id];
+        ChannelSlot slot = channel_.slot;
+        Phase phase = slot.phaseAt(block.timestamp);
+        if (phase != Phase.RunOff) revert Errors.WrongPhase(phase);
+
+        bytes32 recorded = slot.nonce() == 0 ? Hashing.EMPTY_PORTFOLIO_HASH : channel_.portfolioHash;
+        Settlement.Result memory result = Settlement.run(terms, portfolio, slot, recorded);
+        settled = result.settled;
+        if (settled == portfolio.positions.length) {
+            _payOut(id, channel_, slot, terms, result.netToB);
+        } else if (settled != 0) {
+            channel_.slot = slot.afterSettle();
+            channel_.portfolioHash = Settlement.remainingHash(portfolio, result);
+            emit Events.Settled(id, Settlement.remaining(portfolio, result));
+        } else if (!slot.settled()) {
+            // Nothing expired yet, but somebody has the portfolio: `abandon` is out of the question from here on.
+            channel_.slot = slot.afterSettle();
+        }
+    }
+
+    /// @inheritdoc IAdjudicator
+    function close(
+        Terms calldata terms,
+        Closing calldata closing,
+        Signature calldata signatureA,
+        Signature calldata signatureB
+    ) external locks {
+        bytes32 id = channelId(terms);
+        Channel storage channel_ = _channels[id];
+        ChannelSlot slot = channel_.slot;
+        if (slot.phase() == Phase.None || slot.phase() == Phase.Closed) revert Errors.WrongPhase(slot.phase());
+        if (closing.channelId != id) revert Errors.WrongChannel(id, closing.channelId);
+        if (closing.nonce <= slot.nonce()) revert Errors.NonceNotNewer(slot.nonce(), closing.nonce);
+        _requireShortLived(closing.validUntil);
+        Contributions contributions = channel_.contributions;
+        int256 unclamped = contributions.unclampedCashA(closing.netToB);
+        uint256 pot = contributions.pot();
+        if (unclamped < 0 || uint256(unclamped) > pot) revert Errors.ClosingNeedsClamp(unclamped, pot);
+
+        bytes32 digest = _digest(Hashing.hash(closing));
+        Signatures.requireSigner(terms.signerA, digest, signatureA);
+        Signatures.requireSigner(terms.signerB, digest, signatureB);
+        _end(id, channel_, terms, uint256(unclamped), pot - uint256(unclamped));
+    }
+
+    /// @inheritdoc IAdjudicator
+    function claim(address token, address to) external locks returns (uint256 amount) {
+        if (to == address(0)) revert Errors.ZeroAddress();
+        amount = claimable[token][msg.sender];
+        if (amount == 0) revert Errors.NothingToClaim();
+        claimable[token][msg.sender] = 0;
+        emit Events.Claimed(token, msg.sender, to, amount);
+        Tokens.send(token, to, amount);
+    }
+
+    // ---- views
+
+    /// @inheritdoc IAdjudicator
+    function channel(bytes32 id) external view returns (ChannelView memory view_) {
+        Channel storage channel_ = _channels[id];
+        ChannelSlot slot = channel_.slot;
+        Contributions contributions = channel_.contributions;
+        view_.phase = slot.phase();
+        view_.nonce = slot.nonce();
+        view_.filedNonce = slot.filedNonce();
+        view_.filer = slot.filer();
+        view_.deadline = slot.deadline();
+        view_.cureEndA = slot.cureEnd(Party.A);
+        view_.cureEndB = slot.cureEnd(Party.B);
+        view_.flags = slot.flags();
+        view_.portfolioHash = channel_.portfolioHash;
+        view_.contributionA = contributions.contributionA();
+        view_.contributionB = contributions.contributionB();
+    }
+
+    /// @inheritdoc IAdjudicator
+    function phaseNow(bytes32 id) external view returns (Phase) {
+        return _channels[id].slot.phaseAt(block.timestamp);
+    }
+
+    /// @inheritdoc IAdjudicator
+    function cash(bytes32 id, int128 netToB) external view returns (uint256 cashA, uint256 cashB) {
+        return _channels[id].contributions.cash(netToB);
+    }
+
+    /// @inheritdoc IAdjudicator
+    function channelId(Terms calldata terms) public view returns (bytes32) {
+        return _id(terms.signerA, terms.signerB, Hashing.hash(terms));
+    }
+
+    /// @inheritdoc IAdjudicator
+    function domainSeparator() public view returns (bytes32) {
+        // The chain id is read each time: after a fork, signatures for one chain are worth nothing on the other.
+        return block.chainid == deploymentChainId ? _separatorAtDeployment : _computeSeparator();
+    }
+
+    // ---- recording
+
+    /// @dev Cheap checks, before any signature (rules 2 and 9): newer, in its box, and a phase that takes states.
+    function _recordable(ChannelSlot slot, uint64 nonce, uint64 validUntil) private view returns (bool) {
+        if (nonce <= slot.nonce()) return false;
+        if (validUntil != 0 && block.timestamp > validUntil) return false;
+        Phase phase = slot.phaseAt(block.timestamp);
+        return phase == Phase.Open || phase == Phase.Disputed;
+    }
+
+    function _record(bytes32 id, Channel storage channel_, ChannelSlot slot, uint64 nonce, bytes32 portfolioHash)
+        private
+    {
+        channel_.slot = slot.withNonce(nonce);
+        channel_.portfolioHash = portfolioHash;
+        emit Events.Checkpointed(id, nonce, portfolioHash);
+    }
+
+    /// @dev The channel of `terms`, Open or in its dispute window, and the side its caller is on.
+    function _disputable(Terms calldata terms)
+        private
+        view
+        returns (bytes32 id, Channel storage channel_, ChannelSlot slot, Party filer)
+    {
+        id = channelId(terms);
+        channel_ = _channels[id];
+        slot = channel_.slot;
+        Phase phase = slot.phaseAt(block.timestamp);
+        if (phase != Phase.Open && phase != Phase.Disputed) revert Errors.WrongPhase(phase);
+        if (msg.sender == terms.partyA || msg.sender == terms.signerA) filer = Party.A;
+        else if (msg.sender == terms.partyB || msg.sender == terms.signerB) filer = Party.B;
+        else revert Errors.NotAMember(msg.sender);
+    }
+
+    /// @dev Starts the window on what `slot` and the stored portfolio hash say.
+    function _file(bytes32 id, Channel storage channel_, ChannelSlot slot, Party filer, uint256 window) private {
+        uint256 deadline = block.timestamp + window;
+        if (deadline > type(uint32).max) revert Errors.TimeOverflow();
+        channel_.slot = slot.disputed(filer, uint32(deadline));
+        uint256 number = ++disputeCount;
+        emit Events.Disputed(id, number, filer, slot.nonce(), channel_.portfolioHash, uint32(deadline));
+    }
+
+    // ---- paying
+
+    /// @dev Pays everything by cash under `netToB`, clamped, and last a stale penalty (rule 4).
+    function _payOut(bytes32 id, Channel storage channel_, ChannelSlot slot, Terms calldata terms, int256 netToB)
+        private
+    {
+        (uint256 cashA, uint256 cashB) = channel_.contributions.cash(netToB);
+        if (slot.nonce() - slot.filedNonce() > terms.maxInFlight) {
+            bool byA = slot.filer() == Party.A;
+            uint256 owed = terms.stalePenalty;
+            uint256 has = byA ? cashA : cashB;
+            if (owed > has) owed = has;
+            if (byA) (cashA, cashB) = (cashA - owed, cashB + owed);
+            else (cashA, cashB) = (cashA + owed, cashB - owed);
+        }
+        _end(id, channel_, terms, cashA, cashB);
+    }
+
+    /// @dev Closes for ever and pays. The two amounts add up to the pot (rule 1); storage comes before the tokens.
+    function _end(bytes32 id, Channel storage channel_, Terms calldata terms, uint256 cashA, uint256 cashB) private {
+        channel_.slot = ChannelSlotLibrary.only(Phase.Closed);
+        channel_.portfolioHash = 0;
+        channel_.contributions = Contributions.wrap(0);
+        emit Events.Closed(id, cashA, cashB);
+        _push(terms.collateral, terms.partyA, cashA);
+        _push(terms.collateral, terms.partyB, cashB);
+    }
+
+    /// @dev A payout that cannot be pushed becomes a claim: neither party can block the other's (rule 10).
+    function _push(address token, address payee, uint256 amount) private {
+        if (amount == 0 || Tokens.push(token, payee, amount)) return;
+        claimable[token][payee] += amount;
+        emit Events.PayoutDeferred(token, payee, amount);
+    }
+
+    /// @dev Exactly `amount` more than `before`: fee-on-transfer tokens would make one channel owe another's money.
+    function _requireArrived(address token, uint256 before, uint256 amount) private view {
+        uint256 received = Tokens.balance(token) - before;
+        if (received != amount) revert Errors.WrongAmountReceived(amount, received);
+    }
+
+    /// @dev A signature that pays must be used soon: set, not passed, at most an hour ahead.
+    function _requireShortLived(uint256 validUntil) private view {
+        if (block.timestamp > validUntil) revert Errors.Expired(validUntil);
+        if (validUntil > block.timestamp + MAX_VALIDITY) revert Errors.ValidUntilTooFar(validUntil);
+    }
+
+    // ---- hashing
+
+    function _id(address signerA, address signerB, bytes32 termsHash) private view returns (bytes32) {
+        return Hashing.channelId(deploymentChainId, address(this), signerA, signerB, termsHash);
+    }
+
+    function _digest(bytes32 structHash) private view returns (bytes32) {
+        return Hashing.digest(domainSeparator(), structHash);
+    }
+
+    function _computeSeparator() private view returns (bytes32) {
+        return Hashing.domainSeparator("OptionChannels", "1", address(this));
+    }
+}

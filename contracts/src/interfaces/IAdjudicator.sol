@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {ChannelView, Closing, Party, Phase, Portfolio, Signature, State, Terms} from "../libraries/Types.sol";
+
+/// @title Adjudicator: holds the collateral of every channel and pays it by the newest state both signed.
+/// @notice No owner, no pause, no upgrade: money of a channel goes only to its two parties.
+///
+/// Phases: None -> Open -> Disputed -> RunOff -> Closed. From `deadline` on a disputed channel is in RunOff.
+///
+/// | call         | None   | Open    | Disputed      | RunOff  | Closed  |
+/// |--------------|--------|---------|---------------|---------|---------|
+/// | open         | opens  | reverts | reverts       | reverts | reverts |
+/// | deposit      | reverts| yes     | yes           | yes (1) | reverts |
+/// | checkpoint   | false  | yes     | yes           | false   | false   |
+/// | dispute      | reverts| yes     | as checkpoint | reverts | reverts |
+/// | settle       | reverts| reverts | reverts       | yes     | reverts |
+/// | close        | reverts| yes     | yes           | yes     | reverts |
+///
+/// (1) not for a party whose cure has ended, until its margin call is decided. `claim` belongs to no channel.
+///
+/// @dev Trusted assumptions, **may lose funds** where they fail: the collateral is a plain ERC-20 (no fee on transfer,
+/// no rebasing); the oracle's prices; each party's signer key, and that it follows the signing rules.
+interface IAdjudicator {
+    /// @notice Locks both deposits under `terms`, in one transaction or not at all.
+    /// @dev Anyone may send it. The parties must have approved this contract; the exact amounts must arrive.
+    /// @param validUntil last second at which the signatures are good.
+    /// @param signatureA partyA's on the Opening: 64 bytes (EIP-2098), 65 bytes, or what its ERC-1271 wallet takes.
+    /// @return id the channel's id, used once, ever.
+    function open(
+        Terms calldata terms,
+        uint128 depositA,
+        uint128 depositB,
+        uint64 validUntil,
+        bytes calldata signatureA,
+        bytes calldata signatureB
+    ) external returns (bytes32 id);
+
+    /// @notice Tops `party` up by `amount` from the caller's tokens. Anyone may.
+    function deposit(Terms calldata terms, Party party, uint128 amount) external;
+
+    /// @notice Records a newer state: the newest wins (rule 2). Anyone may send it.
+    /// @dev Takes the signers and the hash of the terms in place of the terms. `rA, vsA` and `rB, vsB` are the signers'
+    /// compact signatures (EIP-2098) on the State.
+    /// @return recorded false, before any signature is checked, if the state is not newer, out of its box, past the
+    /// deadline, or the channel in another phase. Reverts only for an invalid signature.
+    function checkpoint(
+        address signerA,
+        address signerB,
+        bytes32 termsHash,
+        uint64 nonce,
+        uint64 validUntil,
+        bytes32 portfolioHash,
+        bytes32 rA,
+        bytes32 vsA,
+        bytes32 rB,
+        bytes32 vsB
+    ) external returns (bool recorded);
+
+    /// @notice Starts the dispute window on what is recorded, down to nonce 0, the empty portfolio. Only for a party or
+    /// a signer. In a running window it does nothing: the window is fixed and never extended.
+    function dispute(Terms calldata terms) external;
+
+    /// @notice Starts the dispute window on `state` if it is newer than what is recorded, else on that. Only for a
+    /// party or a signer. In a running window it acts as `checkpoint`.
+    /// @dev The whole portfolio is in calldata so that the other side can rebuild it. A state that is not newer is
+    /// ignored unread; a newer one out of its box reverts when it would start the window.
+    ///
+    /// **May lose funds**: if more than `maxInFlight` nonces above the filed one are recorded by the deadline, the
+    /// filer pays `stalePenalty` (rule 4).
+    /// @return recorded whether `state` was recorded.
+    function dispute(
+        Terms calldata terms,
+        State calldata state,
+        Signature calldata signatureA,
+        Signature calldata signatureB
+    ) external returns (bool recorded);
+
+    /// @notice From the deadline on: settles every expired position that has a price and pays out when none is left.
+    /// Anyone may call it, again and again.
+    /// @dev Positions that expire after the end of an undecided cure wait for its decision. What remains is recorded
+    /// and emitted: the other positions in order, `netToB` moved, all else as signed. Never reverts on what a portfolio
+    /// contains: an unknown kind pays 0, and so does a position that needs a signed spot and has none.
+    /// @param portfolio the recorded one, complete.
+    /// @return settled how many positions were settled.
+    function settle(Terms calldata terms, Portfolio calldata portfolio) external returns (uint256 settled);
+
+    /// @notice Ends the channel by both signers' word and pays everything by cash under `closing.netToB`. Anyone may
+    /// send it, in any phase before Closed; a stale penalty is waived.
+    /// @dev The nonce must be newer than recorded, `validUntil` set and at most an hour ahead. Reverts if paying
+    /// `netToB` would need the clamp.
+    function close(
+        Terms calldata terms,
+        Closing calldata closing,
+        Signature calldata signatureA,
+        Signature calldata signatureB
+    ) external;
+
+    /// @notice Collects the caller's payouts of `token` whose push failed, to any address.
+    function claim(address token, address to) external returns (uint256 amount);
+
+    /// @notice What is stored of a channel.
+    function channel(bytes32 id) external view returns (ChannelView memory);
+
+    /// @notice The phase that counts, at this block's time.
+    function phaseNow(bytes32 id) external view returns (Phase);
+
+    /// @notice What each party would be paid under `netToB`: contributionA - netToB, clamped to the pot, and the rest.
+    function cash(bytes32 id, int128 netToB) external view returns (uint256 cashA, uint256 cashB);
+
+    /// @notice Failed payouts of `token` that `payee` can claim.
+    function claimable(address token, address payee) external view returns (uint256);
+
+    /// @notice Disputes ever filed here. Raised and emitted by each, so that a monitor can prove it missed none.
+    function disputeCount() external view returns (uint256);
+
+    /// @notice Id of the channel of these terms.
+    function channelId(Terms calldata terms) external view returns (bytes32);
+
+    /// @notice Chain id at deployment, the one that ids are made of: unlike the domain separator they survive a fork.
+    function deploymentChainId() external view returns (uint256);
+
+    /// @notice EIP-712 domain separator under the present chain id.
+    function domainSeparator() external view returns (bytes32);
+}

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {Adjudicator} from "../../src/Adjudicator.sol";
+import {Status} from "../../src/interfaces/IOracle.sol";
+import {
+    ChannelView,
+    Closing,
+    Opening,
+    Party,
+    Phase,
+    Portfolio,
+    Position,
+    Signature,
+    Spot,
+    State,
+    Terms
+} from "../../src/libraries/Types.sol";
+import {TestToken} from "../../src/testing/TestToken.sol";
+import {FakeOracle} from "./FakeOracle.sol";
+import {HashingHarness} from "./HashingHarness.sol";
+import {Test} from "./Test.sol";
+
+/// @notice Two parties, their signers, a token, an oracle, an Adjudicator, and the verbs of a channel's life.
+abstract contract ChannelTest is Test {
+    uint256 internal constant PARTY_A_KEY = 0xA11CE;
+    uint256 internal constant PARTY_B_KEY = 0xB0B;
+    uint256 internal constant SIGNER_A_KEY = 0x51611;
+    uint256 internal constant SIGNER_B_KEY = 0x51612;
+
+    bytes32 internal constant ETH = keccak256("ETH-USDC");
+    bytes32 internal constant BTC = keccak256("BTC-USDC");
+    uint256 internal constant START = 1_774_000_000;
+    uint64 internal constant EXPIRY = 1_774_598_400; // 27 March 2026, 08:00 UTC
+    uint128 internal constant UNIT = 1e6;
+    uint128 internal constant DEPOSIT = 100_000e6;
+
+    address internal partyA = vm.addr(PARTY_A_KEY);
+    address internal partyB = vm.addr(PARTY_B_KEY);
+    address internal signerA = vm.addr(SIGNER_A_KEY);
+    address internal signerB = vm.addr(SIGNER_B_KEY);
+    address internal stranger = address(0x57a4);
+
+    Adjudicator internal adjudicator;
+    TestToken internal token;
+    FakeOracle internal oracle;
+    HashingHarness internal harness;
+
+    function setUp() public virtual {
+        vm.warp(START);
+        adjudicator = new Adjudicator();
+        token = new TestToken("Test Dollar", "TUSD", 6);
+        oracle = new FakeOracle();
+        harness = new HashingHarness();
+        fund(partyA);
+        fund(partyB);
+        fund(stranger);
+    }
+
+    function fund(address account) internal {
+        token.mint(account, 1_000_000e6);
+        vm.prank(account);
+        token.approve(address(adjudicator), type(uint256).max);
+    }
+
+    // ---- values
+
+    function defaultTerms() internal view returns (Terms memory terms) {
+        terms.partyA = partyA;
+        terms.partyB = partyB;
+        terms.signerA = signerA;
+        terms.signerB = signerB;
+        terms.collateral = address(token);
+        terms.unit = UNIT;
+        terms.oracle = address(oracle);
+        terms.disputeWindow = 1 days;
+        terms.cureWindow = 1 days;
+        terms.settlementGrace = 5 days;
+        terms.maxPriceAge = 3_900;
+        terms.maxMarkAge = 2 days;
+        terms.maxTenor = 400 days;
+        terms.maxInFlight = 16;
+        terms.stalePenalty = DEPOSIT / 20;
+        terms.defaultPenaltyBps = 500;
+        terms.riskHash = keccak256("risk");
+        terms.salt = keccak256("salt");
+    }
+
+    function emptyPortfolio(int128 netToB) internal pure returns (Portfolio memory portfolio) {
+        portfolio.netToB = netToB;
+    }
+
+    function option(uint8 kind, uint64 expiry, uint128 strike, int128 quantity)
+        internal
+        pure
+        returns (Position memory position)
+    {
+        position = Position(ETH, kind, expiry, strike, quantity, 0.65e18, 0.04e18);
+    }
+
+    /// @dev One call at 3,000, ten of them, A long; signed spot 3,100.
+    function onePosition() internal view returns (Portfolio memory portfolio) {
+        portfolio.markedAt = uint64(block.timestamp);
+        portfolio.spots = new Spot[](1);
+        portfolio.spots[0] = Spot(ETH, 3_100e18);
+        portfolio.positions = new Position[](1);
+        portfolio.positions[0] = option(0, EXPIRY, 3_000e18, 10e18);
+    }
+
+    function stateOf(Terms memory terms, uint64 nonce, uint64 validUntil, Portfolio memory portfolio)
+        internal
+        view
+        returns (State memory)
+    {
+        return State(adjudicator.channelId(terms), nonce, validUntil, portfolio);
+    }
+
+    // ---- signatures
+
+    function digestOf(bytes32 structHash) internal view returns (bytes32) {
+        return harness.digest(adjudicator.domainSeparator(), structHash);
+    }
+
+    function compact(uint256 key, bytes32 structHash) internal view returns (Signature memory) {
+        (bytes32 r, bytes32 vs) = vm.signCompact(key, digestOf(structHash));
+        return Signature(r, vs);
+    }
+
+    function both(bytes32 structHash) internal view returns (Signature memory, Signature memory) {
+        return (compact(SIGNER_A_KEY, structHash), compact(SIGNER_B_KEY, structHash));
+    }
+
+    /// @dev A party's 65-byte signature, as a wallet gives it.
+    function long(uint256 key, bytes32 structHash) internal view returns (bytes memory) {
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, digestOf(structHash));
+        return abi.encodePacked(r, s, v);
+    }
+
+    function short(uint256 key, bytes32 structHash) internal view returns (bytes memory) {
+        Signature memory signature = compact(key, structHash);
+        return abi.encodePacked(signature.r, signature.vs);
+    }
+
+    // ---- verbs
+
+    function open() internal returns (Terms memory terms, bytes32 id) {
+        terms = defaultTerms();
+        id = open(terms, DEPOSIT, DEPOSIT);
+    }
+
+    function open(Terms memory terms, uint128 depositA, uint128 depositB) internal returns (bytes32 id) {
+        uint64 validUntil = uint64(block.timestamp) + 600;
+        bytes32 structHash = harness.hashOpening(Opening(terms, depositA, depositB, validUntil));
+        id = adjudicator.open(
+            terms,
+            depositA,
+            depositB,
+            validUntil,
+            long(PARTY_A_KEY, structHash),
+            long(PARTY_B_KEY, structHash)
+        );
+    }
+
+    function checkpoint(Terms memory terms, State memory state) internal returns (bool) {
+        (Signature memory a, Signature memory b) = both(harness.hashState(state));
+        return adjudicator.checkpoint(
+            terms.signerA,
+            terms.signerB,
+            harness.hashTerms(terms),
+            state.nonce,
+            state.validUntil,
+            harness.hashPortfolio(state.portfolio),
+            a.r,
+            a.vs,
+            b.r,
+            b.vs
+        );
+    }
+
+    function checkpoint(Terms memory terms, uint64 nonce, Portfolio memory portfolio) internal returns (bool) {
+        return checkpoint(terms, stateOf(terms, nonce, 0, portfolio));
+    }
+
+    function dispute(address caller, Terms memory terms, State memory state) internal returns (bool) {
+        (Signature memory a, Signature memory b) = both(harness.hashState(state));
+        vm.prank(caller);
+        return adjudicator.dispute(terms, state, a, b);
+    }
+
+    function dispute(address caller, Terms memory terms, uint64 nonce, Portfolio memory portfolio)
+        internal
+        returns (bool)
+    {
+        return dispute(caller, terms, stateOf(terms, nonce, 0, portfolio));
+    }
+
+    function dispute(address caller, Terms memory terms) internal {
+        vm.prank(caller);
+        adjudicator.dispute(terms);
+    }
+
+    function close(Terms memory terms, uint64 nonce, int128 netToB) internal {
+        Closing memory closing =
+            Closing(adjudicator.channelId(terms), nonce, uint64(block.timestamp) + 600, netToB);
+        (Signature memory a, Signature memory b) = both(harness.hashClosing(closing));
+        adjudicator.close(terms, closing, a, b);
+    }
+
+    function passDeadline(bytes32 id) internal {
+        vm.warp(adjudicator.channel(id).deadline);
+    }
+
+    /// @dev Opens, disputes on `portfolio` at nonce 1 by A, and lets the window pass.
+    function runOff(Portfolio memory portfolio) internal returns (Terms memory terms, bytes32 id) {
+        (terms, id) = open();
+        dispute(partyA, terms, 1, portfolio);
+        passDeadline(id);
+    }
+
+    function setKnown(bytes32 feed, uint64 time, uint256 price) internal {
+        oracle.set(feed, time, Status.Known, price);
+    }
+
+    // ---- what came of it
+
+    function gainOf(address account) internal view returns (int256) {
+        return int256(token.balanceOf(account)) - 1_000_000e6;
+    }
+
+    function assertPhase(bytes32 id, Phase expected) internal view {
+        vm.assertEq(uint256(adjudicator.phaseNow(id)), uint256(expected));
+    }
+
+    /// @dev Closed for good, slots cleared, all collateral gone to the two parties with these gains.
+    function assertClosed(bytes32 id, int256 gainA, int256 gainB) internal view {
+        ChannelView memory end = adjudicator.channel(id);
+        vm.assertEq(uint256(end.phase), uint256(Phase.Closed));
+        ChannelView memory cleared;
+        cleared.phase = Phase.Closed;
+        vm.assertEq(keccak256(abi.encode(end)), keccak256(abi.encode(cleared)));
+        vm.assertEq(gainOf(partyA), gainA, "gain of A");
+        vm.assertEq(gainOf(partyB), gainB, "gain of B");
+    }
+}
