@@ -168,8 +168,9 @@ class Channel:
         )
 
     def contribution(self, side: Party) -> int:
-        """Deposits less payments of ``side`` that are final, base units: a deposit counts after
-        finality, a payment at once.
+        """Deposits less payments of ``side``, base units.
+
+        A deposit counts after finality, a payment at once.
         """
         if self.view is None or self.final_view is None:
             return 0

@@ -1,16 +1,16 @@
-"""What a peer checks before it signs, besides the signing rules: terms, and the content of a change.
+"""What a peer checks before it signs, besides the signing rules: terms, and a change's content.
 
 All of it is computed again from this side's own copy. An objection names the reason that goes back
 in the Reject.
 
-Source: design, protocol.md "What a peer checks before it signs"; adjudication.md, the table of terms.
+Sources: design, protocol.md "What a peer checks before it signs"; adjudication.md, its terms.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from channels.errors import BadProposalError, InvalidValueError, MarginError
+from channels.errors import InvalidValueError, MarginError
 from channels.protocol.changes import Change, Remark, Trade, apply, marks_of, reduces_risk
 from channels.protocol.channel import Channel, Mode
 from channels.protocol.messages import HalfSigned, Reason
@@ -110,7 +110,7 @@ def check_content(channel: Channel, change: Change, portfolio: Portfolio) -> Non
     """Check that ``portfolio`` may follow from ``change``: series, marks' time, margin, mode.
 
     Raises:
-        BadProposalError: a series that cannot settle, marks out of time, or a state beyond the
+        InvalidValueError: a series that cannot settle, marks out of time, or a state beyond the
             mode the circuit breaker has set.
         MarginError: a party would not cover its initial margin.
     """
@@ -118,9 +118,9 @@ def check_content(channel: Channel, change: Change, portfolio: Portfolio) -> Non
     _check_series(channel, change, portfolio)
     eased = {side: eases_risk(channel, change, portfolio, side) for side in Party}
     if channel.mode is Mode.HALTED:
-        raise BadProposalError(f"halted: {channel.mode_reason}")
+        raise InvalidValueError(f"halted: {channel.mode_reason}")
     if channel.mode is Mode.REDUCE_ONLY and not eased[channel.side]:
-        raise BadProposalError(f"only what reduces our risk: {channel.mode_reason}")
+        raise InvalidValueError(f"only what reduces our risk: {channel.mode_reason}")
     for side in Party:
         if not eased[side] and not channel.meets_margin(side, portfolio):
             raise MarginError(
@@ -135,7 +135,7 @@ def _check_marks_time(channel: Channel, change: Change, portfolio: Portfolio) ->
     head = channel.head
     latest = channel.timing.box + (head.timestamp if head is not None else 0)
     if not before.marked_at <= portfolio.marked_at <= latest:
-        raise BadProposalError(
+        raise InvalidValueError(
             f"marks of {portfolio.marked_at}; allowed are {before.marked_at} to {latest}"
         )
     if portfolio.marked_at == before.marked_at and not isinstance(change, Remark):
@@ -143,7 +143,7 @@ def _check_marks_time(channel: Channel, change: Change, portfolio: Portfolio) ->
         moved = any(old.spots.get(feed, price) != price for feed, price in new.spots.items())
         moved |= any(old.series.get(each, mark) != mark for each, mark in new.series.items())
         if moved:
-            raise BadProposalError("marks moved without a newer time")
+            raise InvalidValueError("marks moved without a newer time")
 
 
 def _check_series(channel: Channel, change: Change, portfolio: Portfolio) -> None:
@@ -152,12 +152,12 @@ def _check_series(channel: Channel, change: Change, portfolio: Portfolio) -> Non
     feeds = {each.feed for each in channel.risk}
     for leg in change.legs:
         if leg.feed not in feeds:
-            raise BadProposalError(f"no margin parameters for {feed_name(leg.feed)}")
+            raise InvalidValueError(f"no margin parameters for {feed_name(leg.feed)}")
         if leg.expiry % HOUR:
-            raise BadProposalError("an expiry is a full hour: no other can be settled")
+            raise InvalidValueError("an expiry is a full hour: no other can be settled")
         tenor = leg.expiry - portfolio.marked_at
         if not 0 < tenor <= channel.terms.max_tenor:
-            raise BadProposalError(f"tenor of {tenor} s; allowed are up to the terms' max_tenor")
+            raise InvalidValueError(f"tenor of {tenor} s; allowed are up to the terms' max_tenor")
 
 
 def objection_to(channel: Channel, proposal: HalfSigned) -> tuple[Reason, str] | None:
@@ -174,7 +174,7 @@ def objection_to(channel: Channel, proposal: HalfSigned) -> tuple[Reason, str] |
         check_content(channel, proposal.change, portfolio)
     except MarginError as error:
         return Reason.MARGIN, str(error)
-    except (BadProposalError, InvalidValueError) as error:
+    except InvalidValueError as error:
         reason = Reason.LIMIT if channel.mode is not Mode.NORMAL else Reason.INVALID
         return reason, str(error)
     return None

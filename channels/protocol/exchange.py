@@ -15,6 +15,7 @@ from channels.errors import (
     BadNonceError,
     BadProposalError,
     BadSignatureError,
+    BugError,
     IllegalCommandError,
     SigningRefusedError,
     UnexpectedMessageError,
@@ -164,7 +165,7 @@ def _offer(
 def _half_signed(entry: Entry) -> m.HalfSigned:
     state = entry.value
     if not isinstance(state, State) or entry.change is None or entry.mine is None:
-        raise BadProposalError("only a boxed state that we signed is offered")
+        raise BugError("only a boxed state that we signed is offered")
     return m.HalfSigned(
         nonce=state.nonce,
         valid_until=state.valid_until,

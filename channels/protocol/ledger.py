@@ -29,8 +29,9 @@ __all__ = ["BoxClock", "Entry", "Full", "Ledger"]
 
 @attrs.frozen(kw_only=True)
 class BoxClock:
-    """What the chain says about boxes: time of the newest head, time of the newest final block,
-    and the nonces recorded at each.
+    """What the chain says about boxes.
+
+    Time of the newest head, time of the newest final block, and the nonces recorded at each.
     """
 
     head_time: int
@@ -41,8 +42,9 @@ class BoxClock:
 
 @attrs.frozen(kw_only=True)
 class Full:
-    """F: a state that needs nothing more. Signatures are None at nonce 0, and may be where the
-    chain itself has recorded the state.
+    """F: a state that needs nothing more.
+
+    Signatures are None at nonce 0, and may be where the chain itself has recorded the state.
     """
 
     state: State

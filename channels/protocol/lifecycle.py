@@ -11,6 +11,7 @@ from channels.errors import (
     BadProposalError,
     BadSignatureError,
     IllegalCommandError,
+    InvalidValueError,
     UnexpectedMessageError,
 )
 from channels.protocol import messages as m
@@ -118,7 +119,7 @@ def _check_closing_pays(channel: Channel, closing: Closing) -> None:
     a = channel.contribution(Party.A) - closing.net_to_b
     b = channel.contribution(Party.B) + closing.net_to_b
     if a < 0 or b < 0:
-        raise BadProposalError(f"the Closing would pay A {a} and B {b}")
+        raise InvalidValueError(f"the Closing would pay A {a} and B {b}")
 
 
 def on_close_request(channel: Channel, message: m.CloseRequest) -> Step:
@@ -363,7 +364,7 @@ def _on_chain_open(channel: Channel) -> Step:
 
 
 def _reorganised_back(channel: Channel) -> Step:
-    """A dispute vanished: sign again only when its reorganisation is final, and none of ours is out."""
+    """A dispute vanished: sign again only when that is final, and none of ours can be mined."""
     head = channel.head
     if head is None or head.final_number < channel.disputed_at or channel.dispute_sent:
         return done(channel)
@@ -427,8 +428,9 @@ def _overdue(channel: Channel) -> Step:
 
 
 def _unanswered(channel: Channel) -> Step:
-    """Our proposals lapse when their box has passed in a final block; one accepted late is owed a
-    void.
+    """Our proposals lapse when their box has passed in a final block.
+
+    One that was accepted too late is owed a void: the acceptor's affirmation of it is permanent.
     """
     clock, ledger = channel.clock, channel.ledger
     own = [
@@ -461,8 +463,9 @@ def _undecided(channel: Channel) -> Step:
 
 
 def _unconfirmed(channel: Channel) -> Step:
-    """No Confirm: put the boxed state on chain while its box lasts, else wait for the void, then
-    dispute.
+    """No Confirm yet.
+
+    Put the boxed state on chain while its box lasts; after that wait for the void, then dispute.
     """
     clock = channel.clock
     boxed = next(

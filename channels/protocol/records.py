@@ -1,7 +1,7 @@
 """A channel as bytes: what the store keeps, and what the journal records.
 
 Integer tags and a schema version, never module paths, so that a rename cannot lose a channel. What
-the chain says (head, views) is not stored: after a start it is read again before anything is signed.
+the chain says (head, views) is not stored: after a start it is read again before a signature.
 """
 
 from __future__ import annotations

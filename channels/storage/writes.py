@@ -35,7 +35,7 @@ def _is_bytes(what: str, value: object, shortest: int, longest: int) -> None:
 
 
 def _is_namespace(namespace: object) -> None:
-    if not isinstance(namespace, str) or not namespace or not namespace.isprintable():
+    if not isinstance(namespace, str) or not namespace:
         raise InvalidValueError(f"{namespace!r} names no namespace")
 
 

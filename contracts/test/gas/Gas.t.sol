@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {IAdjudicator} from "../../src/interfaces/IAdjudicator.sol";
-import {Closing, Opening, Portfolio, Position, Signature, Spot, State, Terms} from "../../src/libraries/Types.sol";
+import {Portfolio, Position, Spot, Terms} from "../../src/libraries/Types.sol";
 import {ChannelTest} from "../utils/ChannelTest.sol";
-import {Vm} from "../utils/Vm.sol";
 
 /// @notice What each call costs as a whole transaction: 21,000, calldata with EIP-7623's floor, refunds. Written to
 /// `snapshots/transaction.json`; the limits are those of the design's targets.
@@ -46,39 +44,7 @@ contract GasTest is ChannelTest {
     // ---- transactions
 
     function sendOpen(Terms memory terms) internal returns (uint256) {
-        uint64 validUntil = uint64(block.timestamp) + 600;
-        bytes32 structHash = harness.hashOpening(Opening(terms, DEPOSIT, DEPOSIT, validUntil));
-        return transact(
-            partyA,
-            abi.encodeCall(
-                IAdjudicator.open,
-                (terms, DEPOSIT, DEPOSIT, validUntil, long(PARTY_A_KEY, structHash), long(PARTY_B_KEY, structHash))
-            )
-        );
-    }
-
-    function checkpointData(Terms memory terms, uint64 nonce, Portfolio memory portfolio)
-        internal
-        view
-        returns (bytes memory)
-    {
-        State memory state = stateOf(terms, nonce, 0, portfolio);
-        (Signature memory a, Signature memory b) = both(harness.hashState(state));
-        return abi.encodeCall(
-            IAdjudicator.checkpoint,
-            (
-                terms.signerA,
-                terms.signerB,
-                harness.hashTerms(terms),
-                nonce,
-                0,
-                harness.hashPortfolio(portfolio),
-                a.r,
-                a.vs,
-                b.r,
-                b.vs
-            )
-        );
+        return transact(partyA, openData(terms, DEPOSIT, DEPOSIT));
     }
 
     function sendCheckpoint(Terms memory terms, uint64 nonce, Portfolio memory portfolio)
@@ -89,22 +55,11 @@ contract GasTest is ChannelTest {
     }
 
     function sendDispute(Terms memory terms, uint64 nonce, Portfolio memory portfolio) internal returns (uint256) {
-        State memory state = stateOf(terms, nonce, 0, portfolio);
-        (Signature memory a, Signature memory b) = both(harness.hashState(state));
-        return transact(
-            partyA,
-            abi.encodeWithSignature(
-                "dispute((address,address,address,address,address,uint128,address,uint32,uint32,uint32,uint32,uint32,uint32,uint16,uint128,uint16,bytes32,bytes32),(bytes32,uint64,uint64,(int128,uint128,uint128,uint64,(bytes32,uint128)[],(bytes32,uint8,uint64,uint128,int128,uint128,int128)[])),(bytes32,bytes32),(bytes32,bytes32))",
-                terms,
-                state,
-                a,
-                b
-            )
-        );
+        return transact(partyA, disputeData(terms, stateOf(terms, nonce, 0, portfolio)));
     }
 
     function sendSettle(Terms memory terms, Portfolio memory portfolio) internal returns (uint256) {
-        return transact(partyB, abi.encodeCall(IAdjudicator.settle, (terms, portfolio)));
+        return transact(partyB, settleData(terms, portfolio));
     }
 
     /// @dev Another channel has been opened and disputed before: the contract holds tokens, the counter is not 0.
@@ -187,9 +142,7 @@ contract GasTest is ChannelTest {
     }
 
     function sendClose(Terms memory terms) internal returns (uint256) {
-        Closing memory closing = Closing(adjudicator.channelId(terms), 1, uint64(block.timestamp) + 600, 1_234_567);
-        (Signature memory a, Signature memory b) = both(harness.hashClosing(closing));
-        return transact(partyA, abi.encodeCall(IAdjudicator.close, (terms, closing, a, b)));
+        return transact(partyA, closeData(terms, 1, 1_234_567));
     }
 
     function test_gas_unilateralExit() public {

@@ -2,7 +2,9 @@
 pragma solidity ^0.8.28;
 
 import {Adjudicator} from "../../src/Adjudicator.sol";
+import {IAdjudicator} from "../../src/interfaces/IAdjudicator.sol";
 import {Status} from "../../src/interfaces/IOracle.sol";
+import {Errors} from "../../src/libraries/Errors.sol";
 import {
     ChannelView,
     Closing,
@@ -27,6 +29,16 @@ abstract contract ChannelTest is Test {
     uint256 internal constant PARTY_B_KEY = 0xB0B;
     uint256 internal constant SIGNER_A_KEY = 0x51611;
     uint256 internal constant SIGNER_B_KEY = 0x51612;
+
+    // Tuples, to tell the two overloads of `dispute` apart.
+    string private constant TERMS =
+        "(address,address,address,address,address,uint128,address,uint32,uint32,uint32,uint32,uint32,uint32,uint16,uint128,uint16,bytes32,bytes32)";
+    string private constant STATE =
+        "(bytes32,uint64,uint64,(int128,uint128,uint128,uint64,(bytes32,uint128)[],(bytes32,uint8,uint64,uint128,int128,uint128,int128)[]))";
+    bytes4 internal constant DISPUTE = bytes4(keccak256(bytes(string.concat("dispute(", TERMS, ")"))));
+    bytes4 internal constant DISPUTE_STATE = bytes4(
+        keccak256(bytes(string.concat("dispute(", TERMS, ",", STATE, ",(bytes32,bytes32),(bytes32,bytes32))")))
+    );
 
     bytes32 internal constant ETH = keccak256("ETH-USDC");
     bytes32 internal constant BTC = keccak256("BTC-USDC");
@@ -141,6 +153,137 @@ abstract contract ChannelTest is Test {
         return abi.encodePacked(signature.r, signature.vs);
     }
 
+    // ---- transactions, as calldata
+
+    function openingUntil() internal view returns (uint64) {
+        return uint64(block.timestamp) + 600;
+    }
+
+    function openData(Terms memory terms, uint128 depositA, uint128 depositB) internal view returns (bytes memory) {
+        bytes32 structHash = harness.hashOpening(Opening(terms, depositA, depositB, openingUntil()));
+        return openData(
+            terms, depositA, depositB, openingUntil(), long(PARTY_A_KEY, structHash), long(PARTY_B_KEY, structHash)
+        );
+    }
+
+    function openData(
+        Terms memory terms,
+        uint128 depositA,
+        uint128 depositB,
+        uint64 validUntil,
+        bytes memory signatureA,
+        bytes memory signatureB
+    ) internal pure returns (bytes memory) {
+        return abi.encodeCall(
+            IAdjudicator.open, (terms, depositA, depositB, validUntil, signatureA, signatureB)
+        );
+    }
+
+    function depositData(Terms memory terms, Party party, uint128 amount) internal pure returns (bytes memory) {
+        return abi.encodeCall(IAdjudicator.deposit, (terms, party, amount));
+    }
+
+    function checkpointData(Terms memory terms, uint64 nonce, Portfolio memory portfolio)
+        internal
+        view
+        returns (bytes memory)
+    {
+        return checkpointData(terms, stateOf(terms, nonce, 0, portfolio));
+    }
+
+    function checkpointData(Terms memory terms, State memory state) internal view returns (bytes memory) {
+        (Signature memory a, Signature memory b) = both(harness.hashState(state));
+        return checkpointData(terms, state, a, b);
+    }
+
+    function checkpointData(Terms memory terms, State memory state, Signature memory a, Signature memory b)
+        internal
+        view
+        returns (bytes memory)
+    {
+        return abi.encodeCall(
+            IAdjudicator.checkpoint,
+            (
+                terms.signerA,
+                terms.signerB,
+                harness.hashTerms(terms),
+                state.nonce,
+                state.validUntil,
+                harness.hashPortfolio(state.portfolio),
+                a.r,
+                a.vs,
+                b.r,
+                b.vs
+            )
+        );
+    }
+
+    function disputeData(Terms memory terms) internal pure returns (bytes memory) {
+        return abi.encodeWithSelector(DISPUTE, terms);
+    }
+
+    function disputeData(Terms memory terms, State memory state) internal view returns (bytes memory) {
+        (Signature memory a, Signature memory b) = both(harness.hashState(state));
+        return disputeData(terms, state, a, b);
+    }
+
+    function disputeData(Terms memory terms, State memory state, Signature memory a, Signature memory b)
+        internal
+        pure
+        returns (bytes memory)
+    {
+        return abi.encodeWithSelector(DISPUTE_STATE, terms, state, a, b);
+    }
+
+    function settleData(Terms memory terms, Portfolio memory portfolio) internal pure returns (bytes memory) {
+        return abi.encodeCall(IAdjudicator.settle, (terms, portfolio));
+    }
+
+    function closingOf(Terms memory terms, uint64 nonce, int128 netToB) internal view returns (Closing memory) {
+        return Closing(adjudicator.channelId(terms), nonce, uint64(block.timestamp) + 600, netToB);
+    }
+
+    function closeData(Terms memory terms, uint64 nonce, int128 netToB) internal view returns (bytes memory) {
+        return closeData(terms, closingOf(terms, nonce, netToB));
+    }
+
+    function closeData(Terms memory terms, Closing memory closing) internal view returns (bytes memory) {
+        (Signature memory a, Signature memory b) = both(harness.hashClosing(closing));
+        return abi.encodeCall(IAdjudicator.close, (terms, closing, a, b));
+    }
+
+    function claimData(address to) internal view returns (bytes memory) {
+        return abi.encodeCall(IAdjudicator.claim, (address(token), to));
+    }
+
+    /// @dev Sends it and hands any revert on.
+    function send(address sender, bytes memory data) internal returns (bytes memory result) {
+        bool success;
+        vm.prank(sender);
+        (success, result) = address(adjudicator).call(data);
+        if (!success) {
+            assembly {
+                revert(add(result, 32), mload(result))
+            }
+        }
+    }
+
+    /// @dev Sends it and requires that it reverts with exactly this.
+    function fails(address sender, bytes memory data, bytes memory why) internal {
+        vm.prank(sender);
+        (bool success, bytes memory result) = address(adjudicator).call(data);
+        vm.assertFalse(success);
+        vm.assertEq(string(result), string(why));
+    }
+
+    function fails(bytes memory data, bytes memory why) internal {
+        fails(stranger, data, why);
+    }
+
+    function wrongPhase(Phase phase) internal pure returns (bytes memory) {
+        return abi.encodeWithSelector(Errors.WrongPhase.selector, phase);
+    }
+
     // ---- verbs
 
     function open() internal returns (Terms memory terms, bytes32 id) {
@@ -149,32 +292,11 @@ abstract contract ChannelTest is Test {
     }
 
     function open(Terms memory terms, uint128 depositA, uint128 depositB) internal returns (bytes32 id) {
-        uint64 validUntil = uint64(block.timestamp) + 600;
-        bytes32 structHash = harness.hashOpening(Opening(terms, depositA, depositB, validUntil));
-        id = adjudicator.open(
-            terms,
-            depositA,
-            depositB,
-            validUntil,
-            long(PARTY_A_KEY, structHash),
-            long(PARTY_B_KEY, structHash)
-        );
+        return abi.decode(send(stranger, openData(terms, depositA, depositB)), (bytes32));
     }
 
     function checkpoint(Terms memory terms, State memory state) internal returns (bool) {
-        (Signature memory a, Signature memory b) = both(harness.hashState(state));
-        return adjudicator.checkpoint(
-            terms.signerA,
-            terms.signerB,
-            harness.hashTerms(terms),
-            state.nonce,
-            state.validUntil,
-            harness.hashPortfolio(state.portfolio),
-            a.r,
-            a.vs,
-            b.r,
-            b.vs
-        );
+        return abi.decode(send(stranger, checkpointData(terms, state)), (bool));
     }
 
     function checkpoint(Terms memory terms, uint64 nonce, Portfolio memory portfolio) internal returns (bool) {
@@ -182,9 +304,7 @@ abstract contract ChannelTest is Test {
     }
 
     function dispute(address caller, Terms memory terms, State memory state) internal returns (bool) {
-        (Signature memory a, Signature memory b) = both(harness.hashState(state));
-        vm.prank(caller);
-        return adjudicator.dispute(terms, state, a, b);
+        return abi.decode(send(caller, disputeData(terms, state)), (bool));
     }
 
     function dispute(address caller, Terms memory terms, uint64 nonce, Portfolio memory portfolio)
@@ -195,15 +315,15 @@ abstract contract ChannelTest is Test {
     }
 
     function dispute(address caller, Terms memory terms) internal {
-        vm.prank(caller);
-        adjudicator.dispute(terms);
+        send(caller, disputeData(terms));
+    }
+
+    function settle(Terms memory terms, Portfolio memory portfolio) internal returns (uint256) {
+        return abi.decode(send(stranger, settleData(terms, portfolio)), (uint256));
     }
 
     function close(Terms memory terms, uint64 nonce, int128 netToB) internal {
-        Closing memory closing =
-            Closing(adjudicator.channelId(terms), nonce, uint64(block.timestamp) + 600, netToB);
-        (Signature memory a, Signature memory b) = both(harness.hashClosing(closing));
-        adjudicator.close(terms, closing, a, b);
+        send(stranger, closeData(terms, nonce, netToB));
     }
 
     function passDeadline(bytes32 id) internal {
