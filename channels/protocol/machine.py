@@ -4,7 +4,8 @@ What is not in the table is illegal: for a message that is the peer's fault, for
 `step` is pure. It returns the signatures it needs and a way to finish with them, so that keys may
 live anywhere; a step that fails, or whose signatures are refused, leaves the channel as it was.
 
-The handlers stand in `opening`, `exchange` and `lifecycle`; the signing rules in `rules`.
+The handlers stand in `opening`, `proposals`, `answers`, `closing`, `lifecycle` and `chain_news`;
+the signing rules, which all of them pass before they sign, in `rules`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from channels.errors import BadProposalError, IllegalCommandError, UnexpectedMessageError
+from channels.protocol import answers, chain_news, closing, lifecycle, opening, proposals
 from channels.protocol import events as e
-from channels.protocol import exchange, lifecycle, opening
 from channels.protocol import messages as m
 from channels.protocol.channel import OPEN_PHASES, Channel, Phase
 from channels.protocol.effects import Outcome, Step
@@ -36,28 +37,28 @@ _LEGAL: Final[tuple[tuple[type, frozenset[Phase], Handler], ...]] = (
     (m.OpenAccept, frozenset({Phase.ASKED}), opening.on_open_accept),
     (m.OpenReject, frozenset({Phase.ASKED}), opening.on_open_reject),
     (m.Opened, _OPENING | OPEN_PHASES, opening.on_opened),
-    (e.ProposeChange, frozenset({Phase.IDLE}), exchange.propose),
-    (e.SendQuote, frozenset({Phase.IDLE}), exchange.send_quote),
-    (e.RequestQuote, OPEN_PHASES - {Phase.CLOSING}, exchange.request_quote),
-    (e.RefuseQuote, OPEN_PHASES, exchange.refuse_quote),
+    (e.ProposeChange, frozenset({Phase.IDLE}), proposals.propose),
+    (e.SendQuote, frozenset({Phase.IDLE}), proposals.send_quote),
+    (e.RequestQuote, OPEN_PHASES - {Phase.CLOSING}, proposals.request_quote),
+    (e.RefuseQuote, OPEN_PHASES, proposals.refuse_quote),
     (e.Answer, frozenset({Phase.RECEIVED}), lifecycle.answer),
-    (e.RequestClose, frozenset({Phase.IDLE}), lifecycle.request_close),
-    (m.RequestForQuote, OPEN_PHASES, exchange.on_quote_request),
-    (m.QuoteReject, OPEN_PHASES, exchange.on_quote_reject),
-    (m.Propose, OPEN_PHASES - {Phase.ACCEPTED, Phase.CLOSING}, exchange.on_proposal),
-    (m.Quote, OPEN_PHASES - {Phase.ACCEPTED, Phase.CLOSING}, exchange.on_quote),
+    (e.RequestClose, frozenset({Phase.IDLE}), closing.request_close),
+    (m.RequestForQuote, OPEN_PHASES, proposals.on_quote_request),
+    (m.QuoteReject, OPEN_PHASES, proposals.on_quote_reject),
+    (m.Propose, OPEN_PHASES - {Phase.ACCEPTED, Phase.CLOSING}, proposals.on_proposal),
+    (m.Quote, OPEN_PHASES - {Phase.ACCEPTED, Phase.CLOSING}, proposals.on_quote),
     (m.Accept, OPEN_PHASES - {Phase.ACCEPTED}, lifecycle.on_accept),
-    (m.Confirm, OPEN_PHASES, exchange.on_confirm),
-    (m.Reject, OPEN_PHASES, exchange.on_reject),
-    (m.Void, OPEN_PHASES, exchange.on_void),
-    (m.CloseRequest, OPEN_PHASES - {Phase.ACCEPTED}, lifecycle.on_close_request),
+    (m.Confirm, OPEN_PHASES, answers.on_confirm),
+    (m.Reject, OPEN_PHASES, answers.on_reject),
+    (m.Void, OPEN_PHASES, answers.on_void),
+    (m.CloseRequest, OPEN_PHASES - {Phase.ACCEPTED}, closing.on_close_request),
     (m.Reestablish, _OPENING | OPEN_PHASES, lifecycle.on_reestablish),
-    (m.Error, _ALL, exchange.on_error),
+    (m.Error, _ALL, proposals.on_error),
     (e.StartDispute, _BEFORE_END, lifecycle.start_dispute),
     (e.SetMode, _ALL, lifecycle.set_mode),
     (e.Connected, _OPENING | OPEN_PHASES, lifecycle.connected),
     (e.Resume, _ALL, lifecycle.resume),
-    (e.ChainSeen, _ALL, lifecycle.on_chain),
+    (e.ChainSeen, _ALL, chain_news.on_chain),
 )
 
 TABLE: Final[Mapping[tuple[Phase, type], Handler]] = MappingProxyType(

@@ -39,6 +39,11 @@ def _is_namespace(namespace: object) -> None:
         raise InvalidValueError(f"{namespace!r} names no namespace")
 
 
+def _is_kind(kind: object) -> None:
+    if not isinstance(kind, int) or not 0 <= kind <= _MAX_KIND:
+        raise InvalidValueError(f"{kind!r} is no kind of journal entry")
+
+
 @attrs.frozen(kw_only=True)
 class PutChannel:
     """Store ``record`` as the newest one of a channel, in place of the one before.
@@ -73,8 +78,7 @@ class AppendJournal:
     def __attrs_post_init__(self) -> None:
         _is_bytes("channel_id", self.channel_id, 0, MAX_KEY)
         _is_bytes("body", self.body, 0, MAX_RECORD)
-        if not isinstance(self.kind, int) or not 0 <= self.kind <= _MAX_KIND:
-            raise InvalidValueError(f"{self.kind!r} is no kind of journal entry")
+        _is_kind(self.kind)
 
 
 @attrs.frozen(kw_only=True)

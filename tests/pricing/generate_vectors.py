@@ -109,9 +109,7 @@ def generate() -> str:
     return json.dumps(table, indent=0) + "\n"
 
 
-def _strings(
-    names: tuple[str, ...], columns: Iterator[tuple[int, ...]]
-) -> dict[str, list[str]]:
+def _strings(names: tuple[str, ...], columns: Iterator[tuple[int, ...]]) -> dict[str, list[str]]:
     return {
         name: [str(value) for value in column] for name, column in zip(names, columns, strict=True)
     }

@@ -1,0 +1,230 @@
+"""Handlers of what the chain shows: phases first, then what is final, then what is overdue."""
+
+from __future__ import annotations
+
+import attrs
+
+from channels.protocol import messages as m
+from channels.protocol.answers import (
+    advance,
+    resting_phase,
+    void,
+)
+from channels.protocol.calls import Checkpoint
+from channels.protocol.channel import OPEN_PHASES, Channel, Mode, Phase
+from channels.protocol.closing import submit_close
+from channels.protocol.effects import (
+    ChannelEnded,
+    Deed,
+    DisputeSeen,
+    ModeChanged,
+    Notify,
+    OpeningEnded,
+    OpeningSucceeded,
+    Persist,
+    ProposalLapsed,
+    RecordedOnChain,
+    RecoveryNeeded,
+    Send,
+    Step,
+    Submit,
+    done,
+)
+from channels.protocol.events import (
+    ChainSeen,
+    StartDispute,
+)
+from channels.protocol.facts import OnChainPhase
+from channels.protocol.lifecycle import start_dispute
+from channels.protocol.types import Closing, State
+
+__all__ = ["on_chain"]
+
+
+def on_chain(channel: Channel, event: ChainSeen) -> Step:
+    """Take in a new head: phase first, then what is final, then what is overdue."""
+    seen = attrs.evolve(channel, head=event.head, view=event.view, final_view=event.final_view)
+    match event.view.phase:
+        case OnChainPhase.NONE:
+            return _not_on_chain(seen)
+        case OnChainPhase.OPEN:
+            return _on_chain_open(seen)
+        case OnChainPhase.DISPUTED:
+            return _on_chain_ended(seen, Phase.DISPUTED)
+        case OnChainPhase.RUN_OFF:
+            return _on_chain_ended(seen, Phase.RUN_OFF)
+        case OnChainPhase.CLOSED:
+            return _on_chain_ended(seen, Phase.CLOSED)
+
+
+def _not_on_chain(channel: Channel) -> Step:
+    opening = channel.track.opening
+    lapsed = channel.head is not None and channel.head.final_timestamp > opening.valid_until
+    if channel.phase not in (Phase.ASKED, Phase.GRANTED, Phase.SUBMITTED) or not lapsed:
+        return done(channel)
+    ended = attrs.evolve(channel, phase=Phase.ABANDONED, outbox=())
+    notice = OpeningEnded(reason=m.Reason.LATE, text="the opening was not mined in its time")
+    return done(ended, Persist(Deed.OPENING), Notify(notice))
+
+
+def _on_chain_open(channel: Channel) -> Step:
+    final = channel.final_view
+    if final is None or final.phase is not OnChainPhase.OPEN:
+        return done(channel)
+    if channel.phase in (Phase.ASKED, Phase.GRANTED, Phase.SUBMITTED):
+        opened = attrs.evolve(channel, phase=Phase.IDLE, outbox=())
+        return done(opened, Persist(Deed.OPENING), Notify(OpeningSucceeded()))
+    if channel.phase in (Phase.DISPUTED, Phase.RUN_OFF, Phase.CLOSED):
+        return _reorganised_back(channel)
+    if channel.phase not in OPEN_PHASES:
+        return done(channel)
+    step = _final_record(channel)
+    return step if step is not None else _overdue(channel)
+
+
+def _reorganised_back(channel: Channel) -> Step:
+    """A dispute vanished: sign again only when that is final, and none of ours can be mined."""
+    head = channel.head
+    if head is None or head.final_number < channel.disputed_at or channel.dispute_sent:
+        return done(channel)
+    return done(attrs.evolve(channel, phase=Phase.IDLE), Persist(Deed.CHAIN))
+
+
+def _on_chain_ended(channel: Channel, phase: Phase) -> Step:
+    head, view = channel.head, channel.view
+    if head is None or view is None:
+        return done(channel)
+    ended = attrs.evolve(channel, phase=phase, disputed_at=head.number)
+    if channel.phase is phase:
+        return done(ended)
+    if phase is Phase.DISPUTED:
+        newest = ended.newest_evidence()
+        notice = Notify(
+            DisputeSeen(
+                recorded=view.nonce,
+                deadline=view.deadline,
+                stale=newest is not None and newest.state.nonce > view.nonce,
+            )
+        )
+    else:
+        notice = Notify(ChannelEnded(phase=view.phase))
+    return done(ended, Persist(Deed.CHAIN), notice)
+
+
+def _final_record(channel: Channel) -> Step | None:
+    """What the chain has recorded as final is F, boxed or not."""
+    recorded = channel.clock.final_recorded
+    if recorded <= channel.ledger.nonce:
+        return None
+    entry = channel.ledger.entry(recorded)
+    if entry is None or not isinstance(entry.value, State):
+        lost = attrs.evolve(channel, phase=Phase.RECOVERING)
+        notice = RecoveryNeeded(newest_known=channel.ledger.nonce, shown=recorded)
+        return done(lost, Persist(Deed.RECOVERING), Notify(notice))
+    return done(
+        advance(channel, entry),
+        Persist(Deed.FULL, (entry,)),
+        Notify(RecordedOnChain(nonce=recorded)),
+    )
+
+
+def _overdue(channel: Channel) -> Step:
+    clock = channel.clock
+    pruned = attrs.evolve(channel, ledger=channel.ledger.without_dead_closings(clock))
+    match channel.phase:
+        case Phase.PROPOSED:
+            return _unanswered(pruned)
+        case Phase.RECEIVED:
+            return _undecided(pruned)
+        case Phase.ACCEPTED:
+            return _unconfirmed(pruned)
+        case Phase.VOIDING:
+            return done(pruned, *(Send(each) for each in pruned.outbox[-1:]))
+        case Phase.CLOSING:
+            return _unclosed(pruned)
+        case _:
+            return done(pruned)
+
+
+def _unanswered(channel: Channel) -> Step:
+    """Our proposals lapse when their box has passed in a final block.
+
+    One that was accepted too late is owed a void: the acceptor's affirmation of it is permanent.
+    """
+    clock, ledger = channel.clock, channel.ledger
+    own = [
+        each
+        for each in ledger.entries
+        if channel.side.leads(each.nonce)
+        and not each.permanent
+        and each.mine is not None
+        and not (each.declined and each.expired(clock.final_time))
+    ]
+    if any(not each.expired(clock.final_time) for each in own):
+        return done(channel)
+    if any(each.theirs is not None for each in own):
+        return void(channel)
+    for each in own:
+        ledger = ledger.with_entry(attrs.evolve(each, declined=True))
+    rested = attrs.evolve(channel, phase=Phase.IDLE, ledger=ledger)
+    nonces = tuple(each.nonce for each in own)
+    return done(rested, Notify(ProposalLapsed(nonces=nonces, overtaken=False)))
+
+
+def _undecided(channel: Channel) -> Step:
+    clock = channel.clock
+    waiting = [
+        each
+        for each in channel.ledger.entries
+        if each.mine is None and not each.declined and not each.expired(clock.head_time)
+    ]
+    return done(channel if waiting else attrs.evolve(channel, phase=resting_phase(channel)))
+
+
+def _unconfirmed(channel: Channel) -> Step:
+    """No Confirm yet.
+
+    Put the boxed state on chain while its box lasts; after that wait for the void, then dispute.
+    """
+    clock = channel.clock
+    boxed = next(
+        (each for each in channel.ledger.entries if each.co_signed and not each.permanent), None
+    )
+    if boxed is None:
+        return done(channel)
+    if clock.head_time < boxed.signed_at + channel.timing.confirm_within:
+        return done(channel)
+    if not boxed.expired(clock.head_time):
+        if clock.recorded >= boxed.nonce:
+            return done(channel)
+        evidence = channel.newest_evidence()
+        if evidence is None or evidence.state.nonce != boxed.nonce:
+            return done(channel)
+        reason = f"no Confirm of nonce {boxed.nonce}"
+        reduced = attrs.evolve(
+            channel, mode=max(channel.mode, Mode.REDUCE_ONLY), mode_reason=reason
+        )
+        key = b"checkpoint" + channel.channel_id + boxed.nonce.to_bytes(8, "big")
+        submit = Submit(Checkpoint(terms=channel.terms, newest=evidence), key)
+        if channel.mode is not Mode.NORMAL:
+            return done(reduced, submit)
+        notice = Notify(ModeChanged(mode=reduced.mode, reason=reason))
+        return done(reduced, Persist(Deed.MODE), submit, notice)
+    grace_over = boxed.value.valid_until + channel.timing.void_grace
+    if clock.final_time > grace_over and clock.recorded < boxed.nonce:
+        return start_dispute(channel, StartDispute())
+    return done(channel)
+
+
+def _unclosed(channel: Channel) -> Step:
+    """A co-signed Closing not yet mined is sent by either; one that lapsed frees the channel."""
+    clock = channel.clock
+    closings = [each for each in channel.ledger.alive(clock) if isinstance(each.value, Closing)]
+    if not closings:
+        return done(attrs.evolve(channel, phase=Phase.IDLE, outbox=()), Persist(Deed.CLOSING))
+    overdue = [
+        each
+        for each in closings
+        if each.co_signed and clock.head_time >= each.signed_at + channel.timing.confirm_within
+    ]
+    return done(channel, *(submit_close(channel, each) for each in overdue))

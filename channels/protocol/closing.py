@@ -1,0 +1,156 @@
+"""Handlers of a cooperative end: a Closing that both sign, and either may send to the chain."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from channels.errors import (
+    BadNonceError,
+    BadProposalError,
+    IllegalCommandError,
+    InvalidValueError,
+    UnexpectedMessageError,
+)
+from channels.protocol import messages as m
+from channels.protocol import rules
+from channels.protocol.answers import (
+    reject,
+)
+from channels.protocol.calls import Close
+from channels.protocol.channel import Channel, Phase
+from channels.protocol.effects import (
+    CloseRequested,
+    Deed,
+    Notify,
+    Outcome,
+    Persist,
+    Send,
+    Step,
+    Submit,
+    done,
+)
+from channels.protocol.events import (
+    RequestClose,
+)
+from channels.protocol.ledger import Entry
+from channels.protocol.rules import Candidate
+from channels.protocol.signing import Signature, check_signature
+from channels.protocol.types import Closing, Party
+
+__all__ = ["accept_closing", "on_close_request", "request_close", "submit_close", "take_closing"]
+
+CLOSING_BOX: Final = 3_600
+"""The contract accepts a Closing at most an hour ahead."""
+
+
+def request_close(channel: Channel, command: RequestClose) -> Step:
+    """Sign a Closing first, under the cash that stands."""
+    del command
+    if channel.portfolio.positions:
+        raise IllegalCommandError(
+            "positions are open", next_step="unwind them, or let them settle, then close"
+        )
+    closing = Closing(
+        channel_id=channel.channel_id,
+        nonce=channel.side.next_nonce(channel.ledger.highest_seen),
+        valid_until=channel.clock.head_time + CLOSING_BOX,
+        net_to_b=channel.portfolio.net_to_b,
+    )
+    _check_closing_pays(channel, closing)
+    rules.check(Candidate(value=closing), channel.circumstances)
+
+    def finish(signatures: tuple[Signature, ...]) -> Outcome:
+        entry = Entry(value=closing, mine=signatures[0], signed_at=channel.clock.head_time)
+        request = m.CloseRequest(
+            channel_id=channel.channel_id, closing=closing, signature=signatures[0]
+        )
+        after = attrs.evolve(
+            channel,
+            phase=Phase.CLOSING,
+            ledger=channel.ledger.with_entry(entry),
+            outbox=(*channel.outbox, request),
+        )
+        return Outcome(after, (Persist(Deed.CLOSING, (entry,)), Send(request)))
+
+    return Step((channel.signable(closing),), finish)
+
+
+def _check_closing_pays(channel: Channel, closing: Closing) -> None:
+    """The contract refuses a Closing that would need the clamp."""
+    a = channel.contribution(Party.A) - closing.net_to_b
+    b = channel.contribution(Party.B) + closing.net_to_b
+    if a < 0 or b < 0:
+        raise InvalidValueError(f"the Closing would pay A {a} and B {b}")
+
+
+def on_close_request(channel: Channel, message: m.CloseRequest) -> Step:
+    """Check a Closing and hand it to its decider."""
+    closing, other = message.closing, channel.side.other
+    known = channel.ledger.entry(closing.nonce)
+    if closing.nonce <= channel.ledger.nonce or (
+        known is not None and known.theirs == message.signature
+    ):
+        return done(channel)
+    if known is not None or not other.leads(closing.nonce):
+        raise BadNonceError(f"no Closing of party {other.name} at nonce {closing.nonce}")
+    latest = channel.clock.head_time + CLOSING_BOX + 2 * channel.timing.slot
+    if not 0 < closing.valid_until <= latest:
+        raise BadProposalError(f"a Closing until {closing.valid_until}; allowed up to {latest}")
+    if closing.channel_id != channel.channel_id:
+        raise BadProposalError("a Closing of another channel")
+    check_signature(message.signature, channel.signable(closing), channel.terms.signer(other))
+    seen = attrs.evolve(
+        channel,
+        ledger=channel.ledger.with_entry(Entry(value=closing, theirs=message.signature)),
+    )
+    if closing.net_to_b != channel.portfolio.net_to_b or channel.portfolio.positions:
+        text = "a Closing pays the cash that stands, with no position open"
+        return reject(seen, closing.nonce, m.Reason.INVALID, text)
+    notice = Notify(CloseRequested(closing=closing))
+    return done(attrs.evolve(seen, phase=Phase.RECEIVED), notice)
+
+
+def accept_closing(channel: Channel, entry: Entry, closing: Closing) -> Step:
+    """Countersign the peer's Closing: from here on nothing else is signed until it lapses."""
+    _check_closing_pays(channel, closing)
+    rules.check(Candidate(value=closing), channel.circumstances)
+
+    def finish(signatures: tuple[Signature, ...]) -> Outcome:
+        full = attrs.evolve(entry, mine=signatures[0], signed_at=channel.clock.head_time)
+        accept = m.Accept(
+            channel_id=channel.channel_id,
+            nonce=closing.nonce,
+            signature=signatures[0],
+            affirmation_nonce=0,
+            affirmation=None,
+        )
+        after = attrs.evolve(
+            channel,
+            phase=Phase.CLOSING,
+            ledger=channel.ledger.with_entry(full),
+            outbox=(*channel.outbox, accept),
+        )
+        return Outcome(after, (Persist(Deed.CLOSING, (full,)), Send(accept)))
+
+    return Step((channel.signable(closing),), finish)
+
+
+def submit_close(channel: Channel, entry: Entry) -> Submit:
+    """The call that ends the channel under a co-signed Closing."""
+    closing, mine, theirs = entry.value, entry.mine, entry.theirs
+    if not isinstance(closing, Closing) or mine is None or theirs is None:
+        raise UnexpectedMessageError("the Closing is not signed by both")
+    a, b = (mine, theirs) if channel.side is Party.A else (theirs, mine)
+    call = Close(terms=channel.terms, closing=closing, signature_a=a, signature_b=b)
+    return Submit(call, b"close" + channel.channel_id + closing.nonce.to_bytes(8, "big"))
+
+
+def take_closing(channel: Channel, message: m.Accept, entry: Entry) -> Step:
+    """Take the second signature on our Closing, and send it to the chain."""
+    other = channel.side.other
+    check_signature(message.signature, channel.signable(entry.value), channel.terms.signer(other))
+    full = attrs.evolve(entry, theirs=message.signature)
+    after = attrs.evolve(channel, ledger=channel.ledger.with_entry(full), outbox=())
+    return done(after, Persist(Deed.CLOSING, (full,)), submit_close(after, full))

@@ -1,0 +1,277 @@
+"""Handlers of a proposal: sign a change first and offer it, or check what the peer offers.
+
+Quotes are proposals that answer a request; the sides of one quote are alternatives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from channels.errors import (
+    BadNonceError,
+    BadProposalError,
+    BugError,
+    IllegalCommandError,
+)
+from channels.protocol import messages as m
+from channels.protocol import rules
+from channels.protocol.answers import reject
+from channels.protocol.changes import Remark, apply
+from channels.protocol.channel import Channel, Mode, Phase
+from channels.protocol.checks import check_content, eases_risk, objection_to
+from channels.protocol.effects import (
+    Deed,
+    Notify,
+    Outcome,
+    PeerComplained,
+    Persist,
+    ProposalReceived,
+    QuoteDeclined,
+    QuoteRequested,
+    Send,
+    Step,
+    done,
+)
+from channels.protocol.events import (
+    Draft,
+    ProposeChange,
+    RefuseQuote,
+    RequestQuote,
+    SendQuote,
+)
+from channels.protocol.ledger import Entry
+from channels.protocol.rules import Candidate
+from channels.protocol.signing import Signature, check_signature
+from channels.protocol.types import State
+
+__all__ = [
+    "on_error",
+    "on_proposal",
+    "on_quote",
+    "on_quote_reject",
+    "on_quote_request",
+    "propose",
+    "refuse_quote",
+    "request_quote",
+    "send_quote",
+]
+
+
+def propose(channel: Channel, command: ProposeChange) -> Step:
+    """Sign a change first and offer it."""
+    sides = _draft_sides(channel, (command.draft,), None)
+
+    def message(proposals: tuple[m.HalfSigned, ...]) -> m.Message:
+        return m.Propose(channel_id=channel.channel_id, proposal=proposals[0])
+
+    return _offer(channel, sides, message)
+
+
+def send_quote(channel: Channel, command: SendQuote) -> Step:
+    """Answer a request with one half-signed state a side; the sides are alternatives."""
+    if not 1 <= len(command.sides) <= 2:
+        raise IllegalCommandError(f"a quote has one or two sides, not {len(command.sides)}")
+    sides = _draft_sides(channel, command.sides, command.request_id)
+
+    def message(proposals: tuple[m.HalfSigned, ...]) -> m.Message:
+        return m.Quote(
+            channel_id=channel.channel_id,
+            request_id=command.request_id,
+            expires_at=command.expires_at,
+            sides=proposals,
+        )
+
+    return _offer(channel, sides, message)
+
+
+def _draft_sides(
+    channel: Channel, drafts: tuple[Draft, ...], quote: bytes | None
+) -> tuple[Entry, ...]:
+    """Work out and check every side that is to be signed first."""
+    head_time = channel.clock.head_time
+    around = channel.circumstances
+    nonce = channel.ledger.highest_seen
+    sides: list[Entry] = []
+    for draft in drafts:
+        portfolio = apply(draft.change, channel.portfolio, draft.marks, channel.terms.unit)
+        check_content(channel, draft.change, portfolio)
+        nonce = channel.side.next_nonce(nonce)
+        state = State(
+            channel_id=channel.channel_id,
+            nonce=nonce,
+            valid_until=head_time + channel.timing.box,
+            portfolio=portfolio,
+        )
+        rules.check(
+            Candidate(
+                value=state,
+                quote=quote,
+                remark=isinstance(draft.change, Remark),
+                reduces_risk=eases_risk(channel, draft.change, portfolio, channel.side),
+            ),
+            around,
+        )
+        sides.append(Entry(value=state, change=draft.change, quote=quote, signed_at=head_time))
+    return tuple(sides)
+
+
+def _offer(
+    channel: Channel,
+    sides: tuple[Entry, ...],
+    message: Callable[[tuple[m.HalfSigned, ...]], m.Message],
+) -> Step:
+    def finish(signatures: tuple[Signature, ...]) -> Outcome:
+        ledger = channel.ledger
+        signed = tuple(
+            attrs.evolve(side, mine=signature)
+            for side, signature in zip(sides, signatures, strict=True)
+        )
+        for entry in signed:
+            ledger = ledger.with_entry(entry)
+        sent = message(tuple(_half_signed(each) for each in signed))
+        after = attrs.evolve(
+            channel, phase=Phase.PROPOSED, ledger=ledger, outbox=(*channel.outbox, sent)
+        )
+        return Outcome(after, (Persist(Deed.PROPOSED, signed), Send(sent)))
+
+    return Step(tuple(channel.signable(side.value) for side in sides), finish)
+
+
+def _half_signed(entry: Entry) -> m.HalfSigned:
+    state = entry.value
+    if not isinstance(state, State) or entry.change is None or entry.mine is None:
+        raise BugError("only a boxed state that we signed is offered")
+    return m.HalfSigned(
+        nonce=state.nonce,
+        valid_until=state.valid_until,
+        change=entry.change,
+        portfolio=state.portfolio,
+        signature=entry.mine,
+    )
+
+
+def on_proposal(channel: Channel, message: m.Propose) -> Step:
+    """Check a proposal; hand it to its decider, or reject it at once."""
+    return _receive(channel, (message.proposal,), None, 0)
+
+
+def on_quote(channel: Channel, message: m.Quote) -> Step:
+    """Check a quote we asked for; every side of it must stand."""
+    return _receive(channel, message.sides, message.request_id, message.expires_at)
+
+
+def _receive(
+    channel: Channel, proposals: tuple[m.HalfSigned, ...], quote: bytes | None, expires_at: int
+) -> Step:
+    if _is_replay(channel, proposals):
+        return done(channel)
+    ledger = channel.ledger
+    outstanding = max(
+        (each.nonce for each in ledger.alive(channel.clock) if channel.side.leads(each.nonce)),
+        default=0,
+    )
+    for proposal in proposals:
+        ledger = ledger.with_entry(_admit(channel, proposal, quote))
+    seen = attrs.evolve(channel, ledger=ledger)
+    if proposals[0].nonce < outstanding:
+        # Both proposed at once: ours is the higher nonce and goes first.
+        return done(seen)
+    for proposal in proposals:
+        objection = objection_to(channel, proposal)
+        if objection is not None:
+            return reject(seen, proposals[0].nonce, *objection)
+    notices = tuple(
+        Notify(
+            ProposalReceived(
+                nonce=proposal.nonce,
+                change=proposal.change,
+                portfolio=proposal.portfolio,
+                request_id=quote,
+                expires_at=expires_at,
+            )
+        )
+        for proposal in proposals
+    )
+    return done(attrs.evolve(seen, phase=Phase.RECEIVED), *notices)
+
+
+def _is_replay(channel: Channel, proposals: tuple[m.HalfSigned, ...]) -> bool:
+    """Whether a reconnect brought again what was dealt with already."""
+    for proposal in proposals:
+        if proposal.nonce <= channel.ledger.nonce:
+            continue
+        entry = channel.ledger.entry(proposal.nonce)
+        if entry is None or entry.theirs != proposal.signature:
+            return False
+    return True
+
+
+def _admit(channel: Channel, proposal: m.HalfSigned, quote: bytes | None) -> Entry:
+    """Nonce, box and signature of a proposal: what only a faulty peer gets wrong.
+
+    Raises:
+        BadNonceError: not the peer's turn, used, or beyond what may be in flight.
+        BadProposalError: not boxed, or boxed beyond what we accept.
+        BadSignatureError: not the peer's.
+    """
+    ledger, timing = channel.ledger, channel.timing
+    other = channel.side.other
+    if not other.leads(proposal.nonce):
+        raise BadNonceError(f"party {other.name} does not sign first at nonce {proposal.nonce}")
+    if ledger.entry(proposal.nonce) is not None:
+        raise BadNonceError(f"two different states at nonce {proposal.nonce}")
+    limit = ledger.nonce + channel.terms.max_in_flight - 2
+    if not ledger.nonce < proposal.nonce <= limit:
+        raise BadNonceError(f"nonce {proposal.nonce}; allowed are {ledger.nonce + 1} to {limit}")
+    latest = channel.clock.head_time + timing.box + 2 * timing.slot
+    if not 0 < proposal.valid_until <= latest:
+        raise BadProposalError(f"a box until {proposal.valid_until}; allowed is up to {latest}")
+    state = State(
+        channel_id=channel.channel_id,
+        nonce=proposal.nonce,
+        valid_until=proposal.valid_until,
+        portfolio=proposal.portfolio,
+    )
+    check_signature(proposal.signature, channel.signable(state), channel.terms.signer(other))
+    return Entry(value=state, theirs=proposal.signature, change=proposal.change, quote=quote)
+
+
+def request_quote(channel: Channel, command: RequestQuote) -> Step:
+    """Ask for a price."""
+    if channel.mode is Mode.HALTED:
+        raise IllegalCommandError(f"halted: {channel.mode_reason}")
+    request = m.RequestForQuote(
+        channel_id=channel.channel_id,
+        request_id=command.request_id,
+        legs=command.legs,
+        time_to_live=command.time_to_live,
+    )
+    return done(channel, Send(request))
+
+
+def refuse_quote(channel: Channel, command: RefuseQuote) -> Step:
+    """Name no price."""
+    answer = m.QuoteReject(
+        channel_id=channel.channel_id,
+        request_id=command.request_id,
+        reason=command.reason,
+        text=command.text,
+    )
+    return done(channel, Send(answer))
+
+
+def on_quote_request(channel: Channel, message: m.RequestForQuote) -> Step:
+    """The peer asks for a price."""
+    return done(channel, Notify(QuoteRequested(request=message)))
+
+
+def on_quote_reject(channel: Channel, message: m.QuoteReject) -> Step:
+    """The peer names no price."""
+    return done(channel, Notify(QuoteDeclined(answer=message)))
+
+
+def on_error(channel: Channel, message: m.Error) -> Step:
+    """The peer could not use what we sent."""
+    return done(channel, Notify(PeerComplained(reason=message.reason, text=message.text)))
