@@ -1,1 +1,78 @@
-"""Bidirectional state channels that carry peer-to-peer options."""
+"""Bidirectional state channels that carry peer-to-peer options.
+
+Two counterparties lock collateral in one contract, then trade options with each other at network
+speed. Start with `open_peer`; `channels.errors` names everything that can go wrong.
+
+The names below are imported when they are first used, so that ``import channels.protocol`` and
+``import channels.pricing`` stay light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from channels.peer import Leg as Leg
+    from channels.peer import MakerQuote as MakerQuote
+    from channels.peer import PeerChannel as PeerChannel
+    from channels.peer import QuoteRequest as QuoteRequest
+    from channels.peer import RiskPolicy as RiskPolicy
+    from channels.peer import default_terms as default_terms
+    from channels.peer import open_peer as open_peer
+    from channels.pricing.instruments import Call as Call
+    from channels.pricing.instruments import DigitalCall as DigitalCall
+    from channels.pricing.instruments import DigitalPut as DigitalPut
+    from channels.pricing.instruments import Forward as Forward
+    from channels.pricing.instruments import Put as Put
+    from channels.protocol.signing import LocalSigner as LocalSigner
+    from channels.protocol.types import RiskParams as RiskParams
+    from channels.protocol.types import Terms as Terms
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Call": "channels.pricing.instruments",
+    "DigitalCall": "channels.pricing.instruments",
+    "DigitalPut": "channels.pricing.instruments",
+    "Forward": "channels.pricing.instruments",
+    "Leg": "channels.peer",
+    "LocalSigner": "channels.protocol.signing",
+    "MakerQuote": "channels.peer",
+    "PeerChannel": "channels.peer",
+    "Put": "channels.pricing.instruments",
+    "QuoteRequest": "channels.peer",
+    "RiskParams": "channels.protocol.types",
+    "RiskPolicy": "channels.peer",
+    "Terms": "channels.protocol.types",
+    "default_terms": "channels.peer",
+    "open_peer": "channels.peer",
+}
+
+__all__ = [
+    "Call",
+    "DigitalCall",
+    "DigitalPut",
+    "Forward",
+    "Leg",
+    "LocalSigner",
+    "MakerQuote",
+    "PeerChannel",
+    "Put",
+    "QuoteRequest",
+    "RiskParams",
+    "RiskPolicy",
+    "Terms",
+    "default_terms",
+    "open_peer",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'channels' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

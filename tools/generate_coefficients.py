@@ -42,12 +42,12 @@ def _blocks(table: dict[str, Any], digest: str) -> Iterator[str]:
     )
     yield f"LN2: Final = {int(table['ln2_q96'])}"
     yield f"INV_SQRT_2PI: Final = {int(table['inv_sqrt_2pi_q96'])}"
-    yield f"# {mills['form']}\n# on {mills['domain']}; relative error {mills['max_rel_error']}"
+    yield f"# {mills['form']}\n# on {mills['domain']}; error {mills['max_abs_error']}"
     yield _numbered("MILLS_N", mills["numerator_low_to_high"])
     yield _numbered("MILLS_D", mills["denominator_low_to_high"])
     yield f"# {atanh['form']}\n# on {atanh['domain']}; error {atanh['max_error']}"
     yield _numbered("LN_C", atanh["coefficients_low_to_high"])
-    yield f"# {exp['form']}, in Q96\n# error {exp['max_error_with_ln2_reduction']}"
+    yield f"# {exp['form']}, in Q96\n# on {exp['domain']}; relative error {exp['max_rel_error']}"
     yield _numbered("EXP_E", [value << 96 for value in exp["even_r0_to_r8"]], 0, 2)
     yield _numbered("EXP_O", [value << 96 for value in exp["odd_r1_to_r7"]], 1, 2)
 

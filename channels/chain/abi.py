@@ -1,9 +1,9 @@
 """The contract ABI of our few types, word by word.
 
-A general encoder walks the type of every field; a portfolio of 128 positions has a thousand. Here the
-words are laid end to end, some thirty times faster, and decoding is strict: what the chain (or the
-counterparty through the chain) sends is refused unless it is well formed. Tests compare both ways with
-eth-abi.
+A general encoder walks the type of every field; a portfolio of 128 positions has a thousand. Here
+the words are laid end to end, some thirty times faster, and decoding is strict: what the chain (or
+the counterparty through the chain) sends is refused unless it is well formed. Tests compare both
+ways with eth-abi.
 
 Source: Solidity, "Contract ABI Specification".
 """
@@ -61,7 +61,7 @@ _NAMED_TUPLES: Final = {
 
 
 def expand(signature: str) -> str:
-    """Write out the structs of a signature: ``deposit(Terms,...)`` becomes ``deposit((...),...)``."""
+    """Write out the structs of a signature: ``f(Terms)`` becomes ``f((address,...))``."""
     for name, members in _NAMED_TUPLES.items():
         for before in "(,":
             signature = signature.replace(before + name, before + members)
@@ -288,27 +288,25 @@ def read_portfolio(words: Words) -> Portfolio:
     """Read ``Portfolio`` from where ``words`` begin.
 
     Raises:
-        EndpointError: malformed, or a portfolio that breaks its own rules (order, zero quantity).
+        EndpointError: malformed.
+        InvalidValueError: well formed, but breaks a portfolio's own rules (order, zero quantity).
     """
     net_to_b = words.signed(128)
     margin_a, margin_b, marked_at = words.unsigned(128), words.unsigned(128), words.unsigned(64)
     at_spots, at_positions = words.at(words.unsigned()), words.at(words.unsigned())
     spot_count, position_count = at_spots.length(2), at_positions.length(7)
     if max(spot_count, position_count) > MAX_POSITIONS:
-        _malformed(f"more than {MAX_POSITIONS} positions or spots")
-    try:
-        return Portfolio(
-            net_to_b=net_to_b,
-            margin_a=margin_a,
-            margin_b=margin_b,
-            marked_at=marked_at,
-            spots=tuple(
-                Spot(feed=at_spots.word(), price=at_spots.unsigned(128)) for _ in range(spot_count)
-            ),
-            positions=tuple(_read_position(at_positions) for _ in range(position_count)),
-        )
-    except InvalidValueError as error:
-        raise EndpointError(f"a portfolio on chain breaks its rules: {error}") from error
+        raise InvalidValueError(f"more than {MAX_POSITIONS} positions or spots")
+    return Portfolio(
+        net_to_b=net_to_b,
+        margin_a=margin_a,
+        margin_b=margin_b,
+        marked_at=marked_at,
+        spots=tuple(
+            Spot(feed=at_spots.word(), price=at_spots.unsigned(128)) for _ in range(spot_count)
+        ),
+        positions=tuple(_read_position(at_positions) for _ in range(position_count)),
+    )
 
 
 def _read_position(words: Words) -> Position:

@@ -1,9 +1,9 @@
-"""An Ethereum chain inside the process, from eth-tester's py-evm: for demos, examples and quick tests.
+"""An Ethereum chain inside the process, from eth-tester's py-evm, for demos and quick tests.
 
-It answers the JSON-RPC methods this library uses, under Prague rules, and any number of peers of one
-process can share it. Unlike eth-tester it has a mempool (future nonces wait, replacements follow the
-usual 10 % rule), can reorganise itself, and can stop mining on its own, so that what only happens on
-real networks can be tested here.
+It answers the JSON-RPC methods this library uses, under Prague rules, and any number of peers of
+one process can share it. Unlike eth-tester it has a mempool (future nonces wait, replacements
+follow the usual 10 % rule), can reorganise itself, and can stop mining on its own, so that what
+only happens on real networks can be tested here.
 
 Not a secure chain: its accounts' keys are public.
 """
@@ -23,7 +23,7 @@ from eth_tester.backends.pyevm.main import (
     get_default_genesis_params,
     setup_tester_chain,
 )
-from eth_utils import ValidationError
+from eth_utils.exceptions import ValidationError
 from web3.providers.async_base import AsyncJSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
@@ -54,9 +54,9 @@ class _RpcError(Exception):
 class EmbeddedChain(AsyncJSONBaseProvider):
     """The chain, and a web3 provider for it.
 
-    ``accounts`` have a million ether each. ``slot`` is the seconds from one block to the next unless
-    time is moved on purpose. ``finality_depth`` is how far the block tagged ``finalized`` is behind the
-    newest one.
+    ``accounts`` have a million ether each. ``slot`` is the seconds from one block to the next
+    unless time is moved on purpose. ``finality_depth`` is how far the block tagged ``finalized`` is
+    behind the newest one.
     """
 
     def __init__(
@@ -81,8 +81,8 @@ class EmbeddedChain(AsyncJSONBaseProvider):
             generate_genesis_state_for_keys(keys),
         )
         self._chain.chain_id = chain_id
-        # py-evm's own canonical chain follows total difficulty, which is 0 for every block since the
-        # merge: which blocks count is decided here.
+        # py-evm's own canonical chain follows total difficulty, which is 0 for every block since
+        # the merge: which blocks count is decided here.
         self._blocks: list[BlockAPI] = [self._chain.get_canonical_block_by_number(0)]
         self._receipts: dict[bytes, tuple[ReceiptAPI, ...]] = {self._blocks[0].hash: ()}
         self._places: dict[bytes, tuple[int, int]] = {}
@@ -96,7 +96,7 @@ class EmbeddedChain(AsyncJSONBaseProvider):
             "eth_chainId": lambda: hex(self.chain_id),
             "eth_blockNumber": lambda: hex(self._tip.number),
             "eth_accounts": lambda: ["0x" + each.address.hex() for each in self.accounts],
-            "eth_gasPrice": lambda: hex(2 * self._tip.header.base_fee_per_gas + 10**9),
+            "eth_gasPrice": lambda: hex(2 * int(self._tip.header.base_fee_per_gas or 0) + 10**9),
             "eth_maxPriorityFeePerGas": lambda: hex(10**9),
             "eth_getBlockByNumber": self._get_block,
             "eth_getBlockByHash": self._get_block,
@@ -328,7 +328,7 @@ class EmbeddedChain(AsyncJSONBaseProvider):
             raise _RpcError(-32000, "intrinsic gas too low")
         if transaction.gas > _GAS_LIMIT:
             raise _RpcError(-32000, "exceeds block gas limit")
-        cost = transaction.gas * transaction.max_fee_per_gas + transaction.value
+        cost = transaction.gas * int(transaction.max_fee_per_gas) + transaction.value
         if state.get_balance(sender) < cost:
             raise _RpcError(-32000, "insufficient funds for gas * price + value")
         if transaction.hash in self._places:
@@ -375,7 +375,7 @@ def _failure(error: VMError) -> _RpcError:
     if isinstance(error, Revert):
         output = error.args[0] if error.args and isinstance(error.args[0], bytes) else b""
         return _RpcError(3, "execution reverted", _hex(output))
-    return _RpcError(-32000, f"execution reverted: {error or type(error).__name__}")
+    return _RpcError(-32000, f"execution reverted: {type(error).__name__} {error}")
 
 
 def _raw(value: str) -> bytes:

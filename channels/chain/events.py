@@ -1,7 +1,7 @@
 """The Adjudicator's events, from logs to facts.
 
-A dispute's event carries the hash of the filed portfolio alone; the portfolio itself is in the input
-of the transaction, possibly within a wrapper's, and is found there by that hash.
+A dispute's event carries the hash of the filed portfolio alone; the portfolio itself is in the
+input of the transaction, possibly within a wrapper's, and is found there by that hash.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from channels.chain.abi import TERMS_WORDS, Words, read_portfolio, read_state
 from channels.chain.artifacts import load_artifact
 from channels.chain.bindings import SELECTORS, party_from_chain
 from channels.chain.rpc import Log, Rpc
-from channels.errors import ChannelsError, EndpointError
+from channels.errors import ChannelsError, EndpointError, InvalidValueError
 from channels.protocol.eip712 import Address
 from channels.protocol.facts import (
     ChainEvent,
@@ -113,6 +113,9 @@ def _disputed(log: Log, words: Words, portfolio: Portfolio | None) -> DisputeSta
     )
 
 
+_MAX_CANDIDATES: Final = 64
+"""Places tried in one input: a hostile one could hold thousands."""
+
 _ARTIFACT: Final = load_artifact("Adjudicator")
 _DISPUTED: Final = _ARTIFACT.topic("Disputed")
 _DECODERS: Final[dict[bytes, tuple[int, Callable[[Log, Words], ChainEvent]]]] = {
@@ -143,7 +146,11 @@ def decode_event(log: Log, transaction_input: bytes | None = None) -> ChainEvent
         return None
     topics, decoder = _DECODERS[log.topics[0]]
     _require_topics(log, topics)
-    return decoder(log, words)
+    try:
+        return decoder(log, words)
+    except InvalidValueError:
+        # A portfolio that no honest party signs: strangers' channel, and not to stop ours.
+        return None
 
 
 def _require_topics(log: Log, count: int) -> None:
@@ -168,8 +175,11 @@ def find_disputed_portfolio(transaction_input: bytes, portfolio_hash: bytes) -> 
     None if it is not there: then the dispute was filed on what is recorded.
     """
     pattern = SELECTORS["dispute_with"]
-    place = transaction_input.find(pattern)
-    while place >= 0:
+    place = -1
+    for _ in range(_MAX_CANDIDATES):
+        place = transaction_input.find(pattern, place + 1)
+        if place < 0:
+            break
         arguments = Words(transaction_input[place + 4 :])
         try:
             head = arguments.at(TERMS_WORDS * 32)
@@ -177,8 +187,7 @@ def find_disputed_portfolio(transaction_input: bytes, portfolio_hash: bytes) -> 
             if portfolio.struct_hash == portfolio_hash:
                 return portfolio
         except ChannelsError:
-            pass  # these four bytes were something else
-        place = transaction_input.find(pattern, place + 1)
+            continue  # these four bytes were something else
     return None
 
 

@@ -1,8 +1,9 @@
 """A web3 provider over httpx that runs under Trio.
 
-web3's own HTTP provider is tied to aiohttp. This one makes `web3.AsyncWeb3` work under plain Trio for
-everything but two calls of web3's that reach for asyncio by name: ``wait_for_transaction_receipt``
-(watch a job of `channels.chain.transactions` instead) and ``batch_requests`` (use `batch` here).
+web3's own HTTP provider is tied to aiohttp. This one makes `web3.AsyncWeb3` work under plain Trio
+for everything but two calls of web3's that reach for asyncio by name:
+``wait_for_transaction_receipt`` (wait for a job of `channels.chain.transactions` instead) and
+``batch_requests`` (use ``make_batch_request`` here).
 
 Source: design, protocol.md "Chain access".
 """
@@ -137,8 +138,8 @@ async def open_provider(
 ) -> AsyncIterator[TrioHTTPProvider]:
     """Connect to the endpoint at ``url``; connections close with the block.
 
-    ``request_timeout`` is seconds for each of connecting, sending, reading a chunk and waiting for a free
-    connection.
+    ``request_timeout`` is seconds for each of connecting, sending, reading a chunk and waiting for
+    a free connection.
     """
     limits = httpx.Limits(max_connections=16, max_keepalive_connections=8)
     async with httpx.AsyncClient(timeout=request_timeout, headers=headers, limits=limits) as client:

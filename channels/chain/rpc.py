@@ -1,13 +1,13 @@
 """What this library asks of an Ethereum endpoint, typed: blocks, receipts, logs, calls, broadcast.
 
-Everything goes through a provider's ``make_request``, one JSON-RPC exchange a call, so that the HTTP
-provider, the embedded chain and a test's double are the same to everything above. web3's middleware
-is not on this path: answers are checked and turned into values here, once.
+Everything goes through a provider's ``make_request``, one JSON-RPC exchange a call, so that the
+HTTP provider, the embedded chain and a test's double are the same to everything above. web3's
+middleware is not on this path: answers are checked and turned into values here, once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, Protocol, runtime_checkable
 
 import attrs
@@ -227,9 +227,9 @@ class Rpc:
             RpcRefusedError: the endpoint answered with an error.
         """
         response = await self.provider.make_request(RPCEndpoint(method), list(params))
-        error = response.get("error")
+        error: object = response.get("error")
         if error:
-            details = error if isinstance(error, Mapping) else {"message": error}
+            details: Mapping[str, Any] = error if isinstance(error, Mapping) else {"message": error}
             reverted = details.get("code") == _REVERT_CODE or "revert" in str(
                 details.get("message", "")
             )
@@ -280,11 +280,12 @@ class Rpc:
 
     @staticmethod
     def _checked_logs(raw: object, address: Address, block_hash: bytes | None) -> tuple[Log, ...]:
-        if not isinstance(raw, Sequence):
+        if not isinstance(raw, list):
             raise EndpointError("eth_getLogs was not answered with a list")
         logs = tuple(_log(each) for each in raw)
         for log in logs:
-            if log.address != address or block_hash not in (None, log.block_hash):
+            elsewhere = block_hash is not None and log.block_hash != block_hash
+            if log.address != address or elsewhere:
                 raise EndpointError("eth_getLogs answered with logs that were not asked for")
         return tuple(sorted(logs, key=lambda log: (log.block_number, log.log_index)))
 
@@ -330,9 +331,15 @@ class Rpc:
         return _bytes(await self.request("eth_call", message, _state_at(block)))
 
     async def estimate_gas(
-        self, to: Address | None, data: bytes, *, sender: Address, value: int = 0
+        self,
+        to: Address | None,
+        data: bytes,
+        *,
+        sender: Address,
+        value: int = 0,
+        block: BlockId = "latest",
     ) -> int:
-        """Gas that a transaction needs at the newest block.
+        """Gas that a transaction needs on top of ``block``.
 
         Raises:
             CallFailedError: the EVM reverted or failed it.
@@ -340,7 +347,7 @@ class Rpc:
         message = _message(to, data, sender)
         if value:
             message["value"] = hex(value)
-        return _number(await self.request("eth_estimateGas", message))
+        return _number(await self.request("eth_estimateGas", message, _state_at(block)))
 
     async def send(self, raw: bytes) -> bytes:
         """Broadcast signed bytes and return the transaction's hash."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import rlp
+import rlp  # type: ignore[import-untyped]
 from eth.abc import BlockAPI, LogAPI, ReceiptAPI, SignedTransactionAPI
 
 from channels.protocol.eip712 import keccak
@@ -25,7 +25,7 @@ def block_json(block: BlockAPI, full: bool) -> dict[str, Any]:
         "hash": _hex(header.hash),
         "parentHash": _hex(header.parent_hash),
         "timestamp": hex(header.timestamp),
-        "baseFeePerGas": hex(header.base_fee_per_gas),
+        "baseFeePerGas": hex(header.base_fee_per_gas or 0),
         "gasLimit": hex(header.gas_limit),
         "gasUsed": hex(header.gas_used),
         "miner": _hex(header.coinbase),
@@ -78,7 +78,7 @@ def receipt_json(block: BlockAPI, receipts: Sequence[ReceiptAPI], index: int) ->
     transaction, receipt = block.transactions[index], receipts[index]
     before = receipts[index - 1].gas_used if index else 0
     first_log = sum(len(each.logs) for each in receipts[:index])
-    base_fee = block.header.base_fee_per_gas
+    base_fee = block.header.base_fee_per_gas or 0
     created = None
     if not transaction.to:
         created = keccak(rlp.encode([transaction.sender, transaction.nonce]))[12:]

@@ -68,7 +68,7 @@ def forward_price(spot: int, carry: int, tau: int) -> int:
 
     >>> from channels.units import to_wad
     >>> forward_price(to_wad(3000), to_wad("0.05"), 31_536_000)
-    3153813289128072120521
+    3153813289128072119092
     """
     if not (1 <= spot <= MAX_PRICE and -MAX_CARRY <= carry <= MAX_CARRY and tau <= MAX_TENOR):
         raise PricingDomainError(f"no forward for spot {spot}, carry {carry}, {tau} s: {_LIMITS}")
@@ -129,7 +129,7 @@ def price(kind: int, forward: int, strike: int, vol: int, tau: int) -> int:
 
     >>> from channels.units import to_wad
     >>> price(0, to_wad(100), to_wad(100), to_wad("0.2"), 31_536_000)
-    7965567455405796293
+    7965567455405796294
     """
     if not (
         1 <= forward <= MAX_PRICE

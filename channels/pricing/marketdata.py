@@ -28,10 +28,10 @@ from channels.units import WAD, from_wad
 
 __all__ = [
     "ExpiryMarks",
-    "Instrument",
+    "ListedOption",
     "MarketSnapshot",
     "OptionQuote",
-    "parse_instrument",
+    "parse_option_name",
     "read_snapshots",
 ]
 
@@ -50,7 +50,7 @@ _KINDS: Final = {"C": Kind.CALL, "P": Kind.PUT, "call": Kind.CALL, "put": Kind.P
 
 
 @attrs.frozen(kw_only=True)
-class Instrument:
+class ListedOption:
     """What an exchange's option name says.
 
     ``quote`` is empty for an option quoted and settled in its coin, else the currency of a linear
@@ -65,7 +65,7 @@ class Instrument:
 
     @property
     def name(self) -> str:
-        """Name of the instrument, the inverse of `parse_instrument`."""
+        """Name of the instrument, the inverse of `parse_option_name`."""
         when = datetime.fromtimestamp(self.expiry, UTC)
         pair = f"{self.base}_{self.quote}" if self.quote else self.base
         strike = f"{from_wad(self.strike):f}".replace(".", "d")
@@ -73,7 +73,7 @@ class Instrument:
         return f"{pair}-{date}-{strike}-{'C' if self.kind is Kind.CALL else 'P'}"
 
 
-def parse_instrument(name: str) -> Instrument:
+def parse_option_name(name: str) -> ListedOption:
     """Read an option's name: ``ETH-27MAR26-3000-C`` or ``ETH_USDC-27MAR26-3000-C``.
 
     A ``d`` in the strike is its decimal point (``XRP_USDC-27MAR26-0d55-P``).
@@ -81,7 +81,7 @@ def parse_instrument(name: str) -> Instrument:
     Raises:
         InvalidValueError: not the name of an option.
 
-    >>> parse_instrument("ETH_USDC-27MAR26-3000-C").quote
+    >>> parse_option_name("ETH_USDC-27MAR26-3000-C").quote
     'USDC'
     """
     match = _NAME.fullmatch(name)
@@ -97,7 +97,7 @@ def parse_instrument(name: str) -> Instrument:
         )
     except ValueError as error:
         raise InvalidValueError(f"{name!r} expires on no day of the calendar") from error
-    return Instrument(
+    return ListedOption(
         base=match["base"],
         quote=match["quote"] or "",
         expiry=int(when.timestamp()),
@@ -115,7 +115,7 @@ class OptionQuote:
     is that of the mark; Black-76 on ``forward`` with it gives the mark again.
     """
 
-    instrument: Instrument
+    instrument: ListedOption
     at: int
     spot: int
     forward: int
@@ -244,7 +244,7 @@ def _rows(stream: TextIO, name: str) -> Iterator[OptionQuote]:
 def _quote(
     timestamp: str, name: str, index: str, futures: str, bid: str, ask: str, mark: str, vol: str
 ) -> OptionQuote:
-    instrument = parse_instrument(name)
+    instrument = parse_option_name(name)
     forward = _positive("futures_price", futures)
     # a linear option is quoted in the strike's currency already
     per_quote = WAD if instrument.quote else forward
@@ -261,7 +261,7 @@ def _quote(
     )
 
 
-def _check(column: str, text: str, instrument: Instrument) -> None:
+def _check(column: str, text: str, instrument: ListedOption) -> None:
     if column == "expiry_datetime":
         agrees = _seconds(text) == instrument.expiry
     elif column == "strike":

@@ -232,11 +232,11 @@ def take_accept(channel: Channel, message: m.Accept, entry: Entry) -> Step:
     except SigningRefusedError as refusal:
         notice = Notify(PeerComplained(reason=m.Reason.LATE, text=f"late Accept: {refusal}"))
         return done(accepted, Persist(Deed.ACCEPTED, (boxed, half)), notice)
-    return _countersign(accepted, half, ours=True)
+    return _countersign(accepted, half, ours=True, proposal=state.nonce)
 
 
 def _countersign(
-    channel: Channel, half: Entry, *, ours: bool, notice: Notify | None = None
+    channel: Channel, half: Entry, *, ours: bool, proposal: int = 0, notice: Notify | None = None
 ) -> Step:
     """Countersign a permanent state the rules have passed: it becomes F."""
     state = half.value
@@ -251,7 +251,11 @@ def _countersign(
         after = advance(channel, entry, confirm)
         told = notice or Notify(
             ChangeConfirmed(
-                nonce=state.nonce, change=half.change, ours=ours, portfolio=state.portfolio
+                nonce=state.nonce,
+                proposal=proposal,
+                change=half.change,
+                ours=ours,
+                portfolio=state.portfolio,
             )
         )
         lapsed = _lapsed(channel, after)
@@ -305,8 +309,17 @@ def on_confirm(channel: Channel, message: m.Confirm) -> Step:
     check_signature(message.signature, channel.signable(entry.value), channel.terms.signer(other))
     full = attrs.evolve(entry, theirs=message.signature)
     after = advance(channel, full)
+    affirmed = [
+        each.nonce
+        for each in channel.ledger.entries
+        if full.change is not None and each.co_signed and each.portfolio == full.portfolio
+    ]
     notice = ChangeConfirmed(
-        nonce=full.nonce, change=full.change, ours=False, portfolio=after.portfolio
+        nonce=full.nonce,
+        proposal=max(affirmed, default=0),
+        change=full.change,
+        ours=False,
+        portfolio=after.portfolio,
     )
     return done(after, Persist(Deed.CONFIRMED, (full,)), Notify(notice), *_lapsed(channel, after))
 

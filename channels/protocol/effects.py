@@ -132,9 +132,14 @@ class ProposalReceived:
 
 @attrs.frozen(kw_only=True)
 class ChangeConfirmed:
-    """A change needs nothing more: its portfolio is permanent. ``change`` is None for a void."""
+    """A change needs nothing more: its portfolio is permanent.
+
+    ``nonce`` is that of the permanent state, ``proposal`` of the boxed one it affirms. For a void
+    ``change`` is None and ``proposal`` 0.
+    """
 
     nonce: int
+    proposal: int
     change: Change | None
     ours: bool
     portfolio: Portfolio

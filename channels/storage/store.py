@@ -59,6 +59,7 @@ class Store:
         self._limiter = trio.CapacityLimiter(1)
         self._queue: list[_Request] = []
         self._writing = False
+        self._crowded = False
         self._closed = False
         self._idle: trio.Event | None = None
 
@@ -121,8 +122,13 @@ class Store:
 
     @enable_ki_protection
     async def _lead(self) -> None:
-        await trio.lowlevel.cancel_shielded_checkpoint()  # whoever is ready queues now
+        # Whoever is ready queues now. Trio runs one round's tasks in any order, so that only a
+        # second round gathers all of them; a lone committer is spared it.
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        if self._crowded or len(self._queue) > 1:
+            await trio.lowlevel.cancel_shielded_checkpoint()
         group, self._queue = self._queue, []
+        self._crowded = len(group) > 1
         for request in group:
             request.taken = True
         work = [(request.batch, request.time) for request in group]

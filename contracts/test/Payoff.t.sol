@@ -63,8 +63,18 @@ contract PayoffTest is Test {
         vm.assertEq(harness.payoff(kind, k, q, s, unit), 0);
     }
 
-    function testFuzz_equalsAnotherArithmetic(uint8 kind, uint128 k, int128 q, uint128 s, uint128 unit) public view {
+    function testFuzz_equalsAnotherArithmetic(
+        uint8 kind,
+        uint128 k,
+        int128 q,
+        uint128 s,
+        uint128 unit,
+        uint8[4] memory sizes
+    ) public view {
         kind = kind % 5;
+        // Every order of magnitude, not only the largest.
+        (k, s, unit) = (k >> sizes[0] % 128, s >> sizes[1] % 128, unit >> sizes[2] % 128);
+        q = q / int128(int256(1) << sizes[3] % 126);
         uint256 size = q < 0 ? uint256(-int256(q)) : uint256(int256(q));
         uint256 perUnit;
         int256 sign = q < 0 ? -1 : int256(1);

@@ -1,4 +1,4 @@
-"""Write ``tests/vectors/pricing.json``: prices from multi-precision arithmetic, not from the engine.
+"""Write ``tests/vectors/pricing.json``: prices from multi-precision arithmetic, not the engine's.
 
 Usage, from the root of the checkout: ``python -m tests.pricing.generate_vectors``. Columns of
 decimal strings, so that a Solidity test can read them as arrays too. ``tolerance`` is the greatest

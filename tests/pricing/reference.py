@@ -1,4 +1,4 @@
-"""Black-76 from its textbook formula in multi-precision: what the integer engine is held against."""
+"""Black-76 from its textbook formula in multi-precision: what the engine is held against."""
 
 from __future__ import annotations
 

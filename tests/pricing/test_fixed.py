@@ -27,13 +27,9 @@ def test_logarithm() -> None:
     rng = random.Random(1)
     pairs = [(1, 1), (MAX_PRICE, 1), (MAX_PRICE, MAX_PRICE), (MAX_PRICE, MAX_PRICE - 1), (2, 1)]
     pairs += [(99, 70), (140, 99), (3, 2), (4, 3), (2**127, 2**126 + 1), (2**127, 2**126 - 1)]
-    pairs += [
-        (max(a, b), min(a, b))
-        for a, b in (
-            (rng.getrandbits(128) + 1, rng.getrandbits(n % 128 + 1) + 1) for n in range(2000)
-        )
-        if max(a, b) <= MAX_PRICE
-    ]
+    for bits in range(2_000):
+        high, low = rng.randrange(1, MAX_PRICE), rng.getrandbits(bits % 128 + 1) + 1
+        pairs.append((max(high, low), min(high, low)))
     worst = max(
         abs(fixed.ln_ratio(high, low) - mpmath.log(mpmath.mpf(high) / low) * Q96)
         for high, low in pairs
@@ -64,14 +60,17 @@ def test_mills_ratio_and_density() -> None:
         g, k = fixed.density(u)
         assert abs(mpmath.mpf(g) / 2 ** (96 + k) / density - 1) < 1e-26
         ratio = mpmath.erfc(x / mpmath.sqrt(2)) / 2 / density
-        assert abs(mpmath.mpf(fixed.mills(u)) / Q96 / ratio - 1) < 2e-23
+        assert abs(mpmath.mpf(fixed.mills(u)) / Q96 - ratio) < 5e-24
 
 
 def test_mills_ratio_falls() -> None:
-    """The time value is never negative because of this, at the least step the domain allows."""
+    """Time values stay positive because of this, down to the least s of the domain, 1.4e7 / 2**96.
+
+    Further out roundings may win; there the engine takes the difference for 0.
+    """
     rng = random.Random(4)
     for _ in range(2000):
-        u = rng.randrange(fixed.SIXTEEN - 10**7)
+        u = rng.randrange(10 * fixed.ONE)
         assert fixed.mills(u) > fixed.mills(u + 10**7)
 
 

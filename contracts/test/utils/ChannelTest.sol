@@ -40,6 +40,9 @@ abstract contract ChannelTest is Test {
         keccak256(bytes(string.concat("dispute(", TERMS, ",", STATE, ",(bytes32,bytes32),(bytes32,bytes32))")))
     );
 
+    /// Where the Adjudicator's mapping of channels lies.
+    uint256 internal constant CHANNELS_SLOT = 2;
+
     bytes32 internal constant ETH = keccak256("ETH-USDC");
     bytes32 internal constant BTC = keccak256("BTC-USDC");
     uint256 internal constant START = 1_774_000_000;
@@ -111,8 +114,8 @@ abstract contract ChannelTest is Test {
     }
 
     /// @dev One call at 3,000, ten of them, A long; signed spot 3,100.
-    function onePosition() internal view returns (Portfolio memory portfolio) {
-        portfolio.markedAt = uint64(block.timestamp);
+    function onePosition() internal pure returns (Portfolio memory portfolio) {
+        portfolio.markedAt = uint64(START);
         portfolio.spots = new Spot[](1);
         portfolio.spots[0] = Spot(ETH, 3_100e18);
         portfolio.positions = new Position[](1);
@@ -335,6 +338,17 @@ abstract contract ChannelTest is Test {
         (terms, id) = open();
         dispute(partyA, terms, 1, portfolio);
         passDeadline(id);
+    }
+
+    /// @dev Writes a cure's end into slot 0, as `callMargin` will.
+    function setCureEnd(bytes32 id, Party party, uint256 cureEnd) internal {
+        bytes32 slot = keccak256(abi.encode(id, CHANNELS_SLOT));
+        uint256 word = uint256(vm.load(address(adjudicator), slot));
+        uint256 shift = party == Party.A ? 64 : 96;
+        word = (word & ~(uint256(type(uint32).max) << shift)) | cureEnd << shift;
+        vm.store(address(adjudicator), slot, bytes32(word));
+        ChannelView memory view_ = adjudicator.channel(id);
+        vm.assertEq(party == Party.A ? view_.cureEndA : view_.cureEndB, cureEnd);
     }
 
     function setKnown(bytes32 feed, uint64 time, uint256 price) internal {

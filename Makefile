@@ -1,0 +1,50 @@
+# Two commands set everything up on a fresh machine: `make demo` needs Python 3.11 alone, `make test`
+# Node with npm besides. Everything else builds on the same two environments.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+FORGE := node_modules/.bin/forge
+
+.PHONY: demo test check forge-test contracts bench fuzz clean
+
+$(VENV)/runtime.stamp: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/dev.stamp: $(VENV)/runtime.stamp
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+node_modules/.stamp: package.json package-lock.json
+	npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
+
+demo: $(VENV)/runtime.stamp
+	$(BIN)/option-channels demo
+
+test: check forge-test
+	$(BIN)/pytest -n 2 --dist loadfile
+
+check: $(VENV)/dev.stamp node_modules/.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+forge-test: node_modules/.stamp
+	$(FORGE) fmt --check
+	$(FORGE) test
+
+contracts: $(VENV)/dev.stamp node_modules/.stamp
+	$(BIN)/python tools/build_artifacts.py
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python -m bench
+
+fuzz: $(VENV)/dev.stamp node_modules/.stamp
+	OPTION_CHANNELS_FUZZ=1 $(BIN)/pytest tests/stateful tests/protocol
+	FOUNDRY_PROFILE=fuzz $(FORGE) test
+
+clean:
+	rm -rf $(VENV) node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,192 @@
+"""The jobs of one account: accepted, stored, looked up, waited for.
+
+Source: design, protocol.md "Durability".
+"""
+
+from __future__ import annotations
+
+import trio
+
+from channels.chain.jobs import (
+    Intent,
+    JobFailed,
+    JobFinal,
+    JobMined,
+    JobStalled,
+    JobStream,
+    JobUpdate,
+)
+from channels.chain.records import (
+    JobRecord,
+    RecordStore,
+    Stage,
+    decode_record,
+    encode_record,
+)
+from channels.errors import ContractRevertedError, InvalidValueError, TransactionFailedError
+
+__all__ = ["KEEPS_FAILING", "JobBoard"]
+
+KEEPS_FAILING = "KeepsFailing"
+"""Reason of a job that simulations pass and blocks fail, again and again."""
+
+
+class JobBoard:
+    """Jobs by key, durable, and those who wait for them.
+
+    What a job's record says is stored before it counts; `_save` is the only way to change one.
+    """
+
+    def __init__(self, store: RecordStore) -> None:
+        self._store = store
+        self._jobs: dict[bytes, JobRecord] = {}
+        self._latest: dict[bytes, JobUpdate] = {}
+        self._streams: set[JobStream] = set()
+        self._changed = trio.Event()
+        self._wake = trio.Event()
+
+    # ---- asking
+
+    async def start(self) -> None:
+        """Read the records of an earlier run.
+
+        Raises:
+            SchemaVersionError: written by another version.
+            StorageError: a record is damaged, or the store cannot be read.
+        """
+        for key, record in (await self._store.load()).items():
+            self._jobs[key] = decode_record(key, record)
+
+    async def submit(self, key: bytes, intent: Intent) -> None:
+        """Accept a job; on return it is stored and will be seen through.
+
+        A key names a job for ever: given again, nothing happens, unless the job had failed; then it
+        starts over.
+
+        Raises:
+            InvalidValueError: the key names a job with other contents.
+            StorageError: not stored, so not accepted.
+        """
+        job = JobRecord(
+            key=key,
+            sequence=1 + max((each.sequence for each in self._jobs.values()), default=0),
+            name=intent.name,
+            to=intent.to,
+            data=intent.data,
+            value=intent.value,
+            answer=intent.answer,
+            repeatable=intent.repeatable,
+            gas=intent.gas,
+            fee_limit=intent.fee_limit,
+        )
+        known = self._jobs.get(key)
+        if known is not None:
+            if (known.to, known.data, known.value) != (job.to, job.data, job.value):
+                raise InvalidValueError(f"job {key.hex()} has other contents: use another key")
+            if known.stage is not Stage.FAILED:
+                return
+        await self._store.put(key, encode_record(job))
+        self._latest.pop(key, None)
+        self._jobs[key] = job
+        self._wake.set()
+
+    def job(self, key: bytes) -> JobRecord | None:
+        """A job's record."""
+        return self._jobs.get(key)
+
+    @property
+    def unfinished(self) -> tuple[bytes, ...]:
+        """Keys of the jobs that have not ended."""
+        return tuple(job.key for job in self._open_jobs())
+
+    def updates(self) -> JobStream:
+        """A stream of all updates from now on; close it by leaving its ``with`` block."""
+        stream = JobStream(self._streams.discard)
+        self._streams.add(stream)
+        return stream
+
+    async def wait_mined(self, key: bytes) -> JobMined | JobFinal:
+        """Wait until a job is mined, final or not.
+
+        Raises:
+            ContractRevertedError: it ended as failed: a contract refuses it.
+            TransactionFailedError: it ended as failed for another cause.
+            InvalidValueError: no such job.
+        """
+        while True:
+            changed = self._changed
+            update = self._latest.get(key) or self._remembered(key)
+            if isinstance(update, JobFailed):
+                raise update.error
+            if isinstance(update, JobMined | JobFinal):
+                return update
+            await changed.wait()
+
+    async def wait(self, key: bytes) -> JobFinal:
+        """Wait until a job is final. Raises as `wait_mined`."""
+        while True:
+            changed = self._changed
+            if isinstance(update := await self.wait_mined(key), JobFinal):
+                return update
+            await changed.wait()
+
+    async def forget(self, key: bytes) -> None:
+        """Delete the record of a job that has ended, so that its key means nothing any more.
+
+        Raises:
+            InvalidValueError: it has not ended.
+        """
+        job = self._jobs.get(key)
+        if job is None:
+            return
+        if job.stage not in (Stage.FINAL, Stage.FAILED):
+            raise InvalidValueError(f"job {key.hex()} has not ended")
+        await self._store.delete(key)
+        self._jobs.pop(key, None)
+        self._latest.pop(key, None)
+
+    # ---- for the manager
+
+    def _open_jobs(self) -> list[JobRecord]:
+        ended = (Stage.FINAL, Stage.FAILED)
+        jobs = [job for job in self._jobs.values() if job.stage not in ended]
+        return sorted(jobs, key=lambda job: job.sequence)
+
+    async def _save(self, job: JobRecord) -> None:
+        await self._store.put(job.key, encode_record(job))
+        self._jobs[job.key] = job
+
+    def _remembered(self, key: bytes) -> JobUpdate | None:
+        job = self._jobs.get(key)
+        if job is None:
+            raise InvalidValueError(f"no job has the key {key.hex()}")
+        return _ending(job) if job.stage in (Stage.FINAL, Stage.FAILED) else None
+
+    def _stall(self, job: JobRecord, reason: str) -> None:
+        latest = self._latest.get(job.key)
+        if not isinstance(latest, JobStalled) or latest.reason != reason:
+            self._tell(JobStalled(key=job.key, name=job.name, reason=reason))
+
+    def _tell(self, update: JobUpdate) -> None:
+        self._latest[update.key] = update
+        self._changed.set()
+        self._changed = trio.Event()
+        for stream in self._streams:
+            stream.put(update)
+
+
+def _ending(job: JobRecord) -> JobFinal | JobFailed:
+    if job.stage is Stage.FINAL:
+        return JobFinal(
+            key=job.key,
+            name=job.name,
+            transaction_hash=job.mined_hash,
+            block_number=job.mined_block,
+            gas_used=job.gas_used,
+        )
+    what = f"{job.name} was refused: {job.message}"
+    if job.reason == KEEPS_FAILING:
+        return JobFailed(key=job.key, name=job.name, error=TransactionFailedError(what))
+    return JobFailed(
+        key=job.key, name=job.name, error=ContractRevertedError(what, reason=job.reason)
+    )

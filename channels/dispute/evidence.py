@@ -1,0 +1,293 @@
+"""What the monitor holds of each channel: the newest evidence, and every portfolio it may need.
+
+A channel takes the same room for ever: the newest permanent state, the newest boxed one above it,
+and a few portfolios the chain has shown. A boxed state never takes the place of the permanent one
+below it: once its box has passed unrecorded, the permanent one is all there is to defend with, and
+without it the channel **may lose funds**.
+
+Source: design, watchtower.md "Engine" and "Service".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Final
+
+import attrs
+
+from channels.errors import InvalidValueError, MessageError, SchemaVersionError, StorageError
+from channels.protocol.calls import CoSigned
+from channels.protocol.channel import Channel
+from channels.protocol.codec import HASH, PORTFOLIO, SIGNATURE, TERMS, pack, unpack
+from channels.protocol.facts import ChannelView
+from channels.protocol.ledger import Entry, Full
+from channels.protocol.schema import U64, enum, many, optional, struct
+from channels.protocol.signing import Signable, check_signature
+from channels.protocol.types import (
+    EMPTY_PORTFOLIO,
+    Domain,
+    Party,
+    Portfolio,
+    State,
+    Terms,
+    channel_id,
+)
+
+__all__ = [
+    "MAX_PORTFOLIOS",
+    "RECORD_VERSION",
+    "Evidence",
+    "Watched",
+    "check_evidence",
+    "decode_watched",
+    "encode_watched",
+    "evidence_of",
+    "start_watching",
+]
+
+RECORD_VERSION: Final = 1
+
+MAX_PORTFOLIOS: Final = 16
+"""Portfolios kept besides those of the evidence; of more, the oldest learnt goes."""
+
+
+@attrs.frozen(kw_only=True)
+class Evidence:
+    """What somebody hands over about one channel: any of it may be old, and that does no harm.
+
+    ``affirm_by`` asks for more than defence: from this chain time on the boxed state among
+    ``states`` is put on chain, unless a permanent one at least as new has come. 0 does not ask.
+    """
+
+    terms: Terms
+    side: Party | None = None
+    states: tuple[CoSigned, ...] = ()
+    portfolios: tuple[Portfolio, ...] = ()
+    affirm_by: int = 0
+
+
+def evidence_of(channel: Channel) -> Evidence:
+    """All that a peer's channel holds co-signed, and every portfolio in it."""
+    ledger = channel.ledger
+    holders: tuple[Full | Entry, ...] = (ledger.full, *ledger.entries)
+    states, portfolios = [], []
+    for each in holders:
+        state = each.state if isinstance(each, Full) else each.value
+        if not isinstance(state, State) or state.nonce == 0:
+            continue
+        portfolios.append(state.portfolio)
+        if each.mine is not None and each.theirs is not None:
+            first, second = each.mine, each.theirs
+            if channel.side is Party.B:
+                first, second = second, first
+            states.append(CoSigned(state=state, signature_a=first, signature_b=second))
+    return Evidence(
+        terms=channel.terms,
+        side=channel.side,
+        states=tuple(states),
+        portfolios=tuple(portfolios[:MAX_PORTFOLIOS]),
+    )
+
+
+def check_evidence(evidence: Evidence, domain: Domain) -> None:
+    """Check every state exactly as the contract will.
+
+    A state that it would refuse would keep a good, lower one from being sent: **may lose funds**.
+
+    Raises:
+        BadSignatureError: a signature the contract would refuse.
+        InvalidValueError: a state of another channel, or at nonce 0.
+    """
+    expected = channel_id(domain, evidence.terms)
+    for each in evidence.states:
+        if each.state.channel_id != expected:
+            raise InvalidValueError(
+                f"a state of channel 0x{each.state.channel_id.hex()}, not 0x{expected.hex()}"
+            )
+        if each.state.nonce == 0:
+            raise InvalidValueError("nonce 0 stands for no state yet: there is none to sign")
+        signable = Signable(domain, each.state)
+        check_signature(each.signature_a, signable, evidence.terms.signer_a)
+        check_signature(each.signature_b, signable, evidence.terms.signer_b)
+
+
+@attrs.frozen(kw_only=True)
+class Watched:
+    """What is known of one channel. Replaced, never changed; evidence in it only gets newer.
+
+    ``permanent`` is the newest permanent state, ``boxed`` the newest boxed one above that; ``rival``
+    another state at the nonce of either, which no honest pair of signers makes. ``portfolios`` are
+    others that the chain may have recorded.
+    """
+
+    terms: Terms
+    channel_id: bytes
+    side: Party | None = None
+    permanent: CoSigned | None = None
+    boxed: CoSigned | None = None
+    rival: CoSigned | None = None
+    affirm_by: int = 0
+    portfolios: tuple[Portfolio, ...] = ()
+
+    @property
+    def permanent_nonce(self) -> int:
+        """Nonce of the newest permanent state; 0 if there is none."""
+        return 0 if self.permanent is None else self.permanent.state.nonce
+
+    @property
+    def newest_nonce(self) -> int:
+        """Highest nonce of any evidence; 0 if there is none."""
+        return self.permanent_nonce if self.boxed is None else self.boxed.state.nonce
+
+    def acceptable(self, recorded: int, time: int) -> tuple[CoSigned, ...]:
+        """Evidence the contract would take after a block of this time, newest first.
+
+        The next block is later than ``time``, so a box that ends with it has passed.
+        """
+        held = []
+        if self.boxed is not None and time < self.boxed.state.valid_until:
+            held.append(self.boxed)
+        if self.permanent is not None:
+            held.append(self.permanent)
+        return tuple(each for each in held if each.state.nonce > recorded)
+
+    def known_portfolios(self) -> tuple[Portfolio, ...]:
+        """Every portfolio held, those of the evidence first."""
+        held = (self.boxed, self.permanent, self.rival)
+        return (
+            *(each.state.portfolio for each in held if each is not None),
+            *reversed(self.portfolios),
+        )
+
+    def recorded_portfolio(self, view: ChannelView) -> Portfolio | None:
+        """The portfolio whose hash is on chain; None if it is not known here."""
+        if view.nonce == 0:
+            return EMPTY_PORTFOLIO
+        wanted = view.portfolio_hash
+        return next((each for each in self.known_portfolios() if each.struct_hash == wanted), None)
+
+    def with_portfolios(self, *portfolios: Portfolio) -> Watched:
+        """Learn these portfolios."""
+        learnt = {each.struct_hash: each for each in self.portfolios}
+        for each in portfolios:
+            learnt.pop(each.struct_hash, None)
+            learnt[each.struct_hash] = each
+        kept = tuple(learnt.values())[-MAX_PORTFOLIOS:]
+        return self if kept == self.portfolios else attrs.evolve(self, portfolios=kept)
+
+    def with_evidence(
+        self,
+        evidence: Evidence,
+        *,
+        time: int = 0,
+        recorded: Collection[bytes] | None = None,
+    ) -> Watched:
+        """Take in what is newer; ``evidence`` has been checked.
+
+        Args:
+            evidence: of this channel.
+            time: of the newest head. A box that has passed does not replace one that has not.
+            recorded: portfolio hashes the chain may have recorded; None if that is not known. Of
+                states that are replaced, these portfolios stay.
+        """
+        after = self if evidence.side is None else attrs.evolve(self, side=evidence.side)
+        for each in evidence.states:
+            if each.state.permanent:
+                after = after._with_permanent(each)
+            else:
+                after = after._with_boxed(each, evidence.affirm_by, time)
+        before = self.known_portfolios() if after is not self else ()
+        offered = (*before, *evidence.portfolios, *(each.state.portfolio for each in evidence.states))
+        held = {
+            each.state.portfolio.struct_hash
+            for each in (after.permanent, after.boxed, after.rival)
+            if each is not None
+        }
+        return after.with_portfolios(
+            *(
+                each
+                for each in offered
+                if each.struct_hash not in held
+                and (recorded is None or each.struct_hash in recorded)
+            )
+        )
+
+    def _with_permanent(self, offered: CoSigned) -> Watched:
+        nonce = offered.state.nonce
+        if self._rivals(offered):
+            return attrs.evolve(self, rival=offered)
+        if nonce <= self.permanent_nonce:
+            return self
+        if self.boxed is not None and self.boxed.state.nonce > nonce:
+            return attrs.evolve(self, permanent=offered)
+        return attrs.evolve(self, permanent=offered, boxed=None, affirm_by=0)
+
+    def _with_boxed(self, offered: CoSigned, affirm_by: int, time: int) -> Watched:
+        state = offered.state
+        if self._rivals(offered):
+            return attrs.evolve(self, rival=offered)
+        if state.nonce <= self.permanent_nonce:
+            return self
+        if self.boxed is not None:
+            held = self.boxed.state
+            if held.nonce > state.nonce or (held.valid_until > time >= state.valid_until):
+                return self
+            if held.nonce == state.nonce:
+                return attrs.evolve(self, affirm_by=affirm_by) if affirm_by else self
+        return attrs.evolve(self, boxed=offered, affirm_by=affirm_by)
+
+    def _rivals(self, offered: CoSigned) -> bool:
+        """Whether another state is held at this nonce. The one held first stays."""
+        return any(
+            each is not None
+            and each.state.nonce == offered.state.nonce
+            and each.state.struct_hash != offered.state.struct_hash
+            for each in (self.permanent, self.boxed)
+        )
+
+
+def start_watching(evidence: Evidence, domain: Domain) -> Watched:
+    """A channel of which nothing is known but its terms."""
+    return Watched(
+        terms=evidence.terms, channel_id=channel_id(domain, evidence.terms), side=evidence.side
+    )
+
+
+_STATE: Final = struct(State, HASH, U64, U64, PORTFOLIO)
+_CO_SIGNED: Final = struct(CoSigned, _STATE, SIGNATURE, SIGNATURE)
+_WATCHED: Final = struct(
+    Watched,
+    TERMS,
+    HASH,
+    optional(enum(Party)),
+    optional(_CO_SIGNED),
+    optional(_CO_SIGNED),
+    optional(_CO_SIGNED),
+    U64,
+    many(PORTFOLIO, MAX_PORTFOLIOS),
+)
+
+
+def encode_watched(watched: Watched) -> bytes:
+    """Bytes for the store."""
+    return pack([RECORD_VERSION, _WATCHED.encode(watched)])
+
+
+def decode_watched(record: bytes) -> Watched:
+    """Read back what `encode_watched` wrote.
+
+    Raises:
+        SchemaVersionError: written by another version.
+        StorageError: the record is damaged.
+    """
+    try:
+        item: Any = unpack(record)
+        version, fields = item
+        if version != RECORD_VERSION:
+            raise SchemaVersionError(
+                f"evidence of record version {version}, expected {RECORD_VERSION}"
+            )
+        watched: Watched = _WATCHED.decode(fields)
+    except (MessageError, ValueError, TypeError) as error:
+        raise StorageError(f"a damaged record of evidence: {error}") from error
+    return watched

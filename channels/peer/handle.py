@@ -1,0 +1,378 @@
+"""A channel as its owner uses it: ask for quotes, trade, re-mark, settle, close.
+
+Every wait has a deadline. A proposal that another change overtakes is made again on the new
+portfolio; its caller notices nothing but latency.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from channels.errors import (
+    IllegalCommandError,
+    MarginError,
+    PeerTimeoutError,
+    RejectedError,
+    SigningRefusedError,
+)
+from channels.peer.makers import trade_draft
+from channels.peer.waiting import Outcomes
+from channels.pricing.instruments import Instrument
+from channels.protocol import events
+from channels.protocol import messages as m
+from channels.protocol.changes import Marks, Remark, Settlement, Trade
+from channels.protocol.channel import Channel, Mode, Phase
+from channels.protocol.effects import (
+    ChangeConfirmed,
+    ChangeRejected,
+    ProposalReceived,
+    QuoteDeclined,
+)
+from channels.protocol.ledger import Entry
+from channels.protocol.types import Party, Portfolio, Series, Terms, feed_id
+from channels.units import to_wad
+
+if TYPE_CHECKING:
+    from channels.peer.peer import Peer
+    from channels.peer.runner import Runner
+
+__all__ = ["Leg", "PeerChannel", "Quote", "Quotes"]
+
+ANSWER_TIMEOUT = 30.0
+"""Seconds to wait for a peer's answer, beyond which its box will end the matter."""
+
+
+def Leg(instrument: Instrument, *, quantity: int | float | str) -> m.Leg:  # noqa: N802
+    """One leg of a request: what, and how much of it. + = we buy.
+
+    >>> from channels.pricing.instruments import Call
+    >>> Leg(Call("ETH-USD", strike=3000, expiry=1774598400), quantity=+10).quantity
+    10000000000000000000
+    """
+    return m.Leg(
+        feed=feed_id(instrument.feed),
+        kind=instrument.kind,
+        expiry=instrument.expiry,
+        strike=instrument.strike,
+        quantity=to_wad(quantity),
+    )
+
+
+class PeerChannel:
+    """One channel of ours, open or on its way."""
+
+    def __init__(self, peer: Peer, runner: Runner, outcomes: Outcomes) -> None:
+        self._peer = peer
+        self._runner = runner
+        self._outcomes = outcomes
+
+    # -- what stands
+
+    @property
+    def state(self) -> Channel:
+        """Everything the machine knows, as one frozen value."""
+        return self._runner.channel
+
+    @property
+    def channel_id(self) -> bytes:
+        """The channel's identifier, 32 bytes."""
+        return self.state.channel_id
+
+    @property
+    def side(self) -> Party:
+        """Which party we are."""
+        return self.state.side
+
+    @property
+    def terms(self) -> Terms:
+        """What both agreed at opening."""
+        return self.state.terms
+
+    @property
+    def phase(self) -> Phase:
+        """Where the channel stands."""
+        return self.state.phase
+
+    @property
+    def portfolio(self) -> Portfolio:
+        """The last portfolio that needs nothing more, seen from A."""
+        return self.state.portfolio
+
+    @property
+    def equity(self) -> int:
+        """Our cash plus positions at the portfolio's marks, base units."""
+        return self.state.equity(self.side)
+
+    @property
+    def margin(self) -> int:
+        """Our initial margin, base units."""
+        return self.portfolio.margin(self.side)
+
+    async def wait_open(self, timeout: float = 600.0) -> None:
+        """Wait until both deposits are final on chain.
+
+        Raises:
+            RejectedError: the peer does not open, or the opening lapsed.
+            PeerTimeoutError: neither within ``timeout`` seconds.
+        """
+        opening = (Phase.ASKED, Phase.GRANTED, Phase.SUBMITTED)
+        await self._until(lambda channel: channel.phase not in opening, timeout, "open")
+        if self.phase is Phase.ABANDONED:
+            raise RejectedError("the channel was not opened", next_step="ask on other terms")
+
+    async def wait_closed(self, timeout: float = 600.0) -> None:
+        """Wait until the chain shows the channel closed.
+
+        Raises:
+            PeerTimeoutError: it does not within ``timeout`` seconds.
+        """
+        await self._until(lambda channel: channel.phase is Phase.CLOSED, timeout, "close")
+
+    async def _until(
+        self, condition: Callable[[Channel], bool], timeout: float, doing: str
+    ) -> Channel:
+        with trio.move_on_after(timeout):
+            return await self._runner.wait_until(condition)
+        raise PeerTimeoutError(
+            f"waited {timeout:g} s to {doing}; the channel is {self.phase.name}",
+            next_step="check that the peer and the chain are reachable",
+        )
+
+    # -- trading
+
+    async def request_quote(self, legs: Sequence[m.Leg], *, ttl: int = 10) -> Quotes:
+        """Ask the peer for a firm price for all legs together.
+
+        Args:
+            legs: at most 20; + = we buy.
+            ttl: seconds the quote should stand.
+
+        Raises:
+            RejectedError: the peer names no price.
+            PeerTimeoutError: no answer within ``ttl`` seconds.
+        """
+        request_id = secrets.token_bytes(16)
+        with self._outcomes.quote(request_id) as answer:
+            await self._runner.feed(
+                events.RequestQuote(request_id=request_id, legs=tuple(legs), time_to_live=ttl)
+            )
+            with trio.move_on_after(ttl):
+                notice = await answer.get()
+                if isinstance(notice, QuoteDeclined):
+                    reason = notice.answer.reason
+                    raise RejectedError(f"no quote: {reason.name} {notice.answer.text}".strip())
+                return Quotes([Quote(self, each) for each in notice])
+        raise PeerTimeoutError(f"no quote within {ttl} s")
+
+    async def propose_trade(
+        self, legs: Sequence[m.Leg], prices: Sequence[int], *, timeout: float = ANSWER_TIMEOUT
+    ) -> ChangeConfirmed:
+        """Offer a trade at prices agreed elsewhere: WAD a unit, one a leg; + quantity = we buy.
+
+        Raises:
+            RejectedError: the peer declined.
+            PeerTimeoutError: no answer, and the proposal's box has passed or will.
+        """
+        trade_id = secrets.token_bytes(32)
+
+        def build(channel: Channel) -> events.Draft:
+            series = {(leg.feed, leg.expiry, int(leg.kind), leg.strike) for leg in legs}
+            return trade_draft(
+                trade_id=trade_id,
+                legs=tuple(legs),
+                prices=tuple(prices),
+                requester=self.side,
+                marks=self._peer.marks_for(channel, series),
+                unit=channel.terms.unit,
+            )
+
+        return await self._propose(build, timeout)
+
+    async def remark(
+        self, marks: Marks | None = None, *, timeout: float = ANSWER_TIMEOUT
+    ) -> ChangeConfirmed:
+        """Sign new marks: the peer's own market source decides whether it agrees.
+
+        Raises:
+            RejectedError: the peer's market data disagrees.
+        """
+
+        def build(channel: Channel) -> events.Draft:
+            chosen = self._peer.marks_for(channel, ()) if marks is None else marks
+            return events.Draft(change=Remark(), marks=chosen)
+
+        return await self._propose(build, timeout)
+
+    async def settle(
+        self, feed: str, expiry: int, price: int, *, timeout: float = ANSWER_TIMEOUT
+    ) -> ChangeConfirmed:
+        """Settle everything of one (feed, expiry) off chain at ``price``, WAD.
+
+        Raises:
+            RejectedError: the peer stands by another price.
+        """
+        change = Settlement(feed=feed_id(feed), expiry=expiry, price=price)
+
+        def build(channel: Channel) -> events.Draft:
+            return events.Draft(change=change, marks=self._peer.marks_for(channel, ()))
+
+        return await self._propose(build, timeout)
+
+    async def _propose(
+        self, build: Callable[[Channel], events.Draft], timeout: float
+    ) -> ChangeConfirmed:
+        with trio.move_on_after(timeout):
+            while True:
+                await self._runner.wait_until(lambda channel: channel.phase is not Phase.RECEIVED)
+                if self.phase is not Phase.IDLE:
+                    await self._runner.wait_until(_may_propose)
+                try:
+                    outcome = await self._runner.feed(
+                        events.ProposeChange(draft=build(self.state), now=self._peer.now())
+                    )
+                except IllegalCommandError:
+                    if _may_propose(self.state):
+                        raise
+                    continue
+                nonce = _proposed_nonce(outcome.channel)
+                with self._outcomes.change(nonce) as answer:
+                    notice = await answer.get()
+                if isinstance(notice, ChangeConfirmed):
+                    return notice
+                if isinstance(notice, ChangeRejected):
+                    raise RejectedError(f"{notice.reason.name} {notice.text}".strip())
+                if not notice.overtaken:
+                    raise PeerTimeoutError("the peer neither accepted nor rejected in the box")
+        raise PeerTimeoutError(f"no answer within {timeout:g} s")
+
+    async def accept(self, nonce: int, timeout: float = ANSWER_TIMEOUT) -> ChangeConfirmed:
+        """Accept what the peer proposed at ``nonce``, and wait for its Confirm.
+
+        Raises:
+            SigningRefusedError, MarginError: our own rules forbid it; it was declined.
+            PeerTimeoutError: no Confirm in time; the boxed state goes to the chain by itself.
+        """
+        with self._outcomes.change(nonce) as answer:
+            try:
+                await self._runner.feed(
+                    events.Answer(nonce=nonce, accept=True, now=self._peer.now())
+                )
+            except (SigningRefusedError, MarginError) as error:
+                await self.decline(nonce, m.Reason.BUSY, str(error))
+                raise
+            with trio.move_on_after(timeout):
+                notice = await answer.get()
+                if isinstance(notice, ChangeConfirmed):
+                    return notice
+                raise RejectedError("the proposal was withdrawn")
+        raise PeerTimeoutError(
+            f"no Confirm within {timeout:g} s",
+            next_step="the co-signed state goes on chain by itself",
+        )
+
+    async def decline(
+        self, nonce: int, reason: m.Reason = m.Reason.DECLINED, text: str = ""
+    ) -> None:
+        """Decline what the peer proposed at ``nonce``."""
+        await self._runner.feed(
+            events.Answer(nonce=nonce, accept=False, now=self._peer.now(), reason=reason, text=text)
+        )
+
+    # -- the end
+
+    async def close(self, timeout: float = 600.0) -> None:
+        """End the channel with the peer's signature, and wait until the chain has paid.
+
+        Raises:
+            IllegalCommandError: positions are open.
+            RejectedError: the peer did not sign.
+            PeerTimeoutError: no answer, or the transaction is not mined yet.
+        """
+        await self._until(lambda channel: channel.phase is Phase.IDLE, timeout, "become idle")
+        await self._runner.feed(events.RequestClose(now=self._peer.now()))
+        done = (Phase.CLOSED, Phase.IDLE, Phase.DISPUTED)
+        await self._until(lambda channel: channel.phase in done, timeout, "close")
+        if self.phase is not Phase.CLOSED:
+            raise RejectedError(f"not closed; the channel is {self.phase.name}")
+
+    async def dispute(self) -> None:
+        """Start the window on chain with the newest state we hold, and sign nothing any more."""
+        await self._runner.feed(events.StartDispute())
+
+    async def set_mode(self, mode: Mode, reason: str) -> None:
+        """Set the circuit breaker by hand."""
+        await self._runner.feed(events.SetMode(mode=mode, reason=reason))
+
+
+def _may_propose(channel: Channel) -> bool:
+    return channel.phase is Phase.IDLE or channel.phase > Phase.CLOSING
+
+
+def _proposed_nonce(channel: Channel) -> int:
+    own: Iterator[Entry] = (
+        each for each in channel.ledger.entries if channel.side.leads(each.nonce)
+    )
+    return max(each.nonce for each in own)
+
+
+class Quote:
+    """A firm price, to be taken whole before it expires."""
+
+    def __init__(self, channel: PeerChannel, proposal: ProposalReceived) -> None:
+        self._channel = channel
+        self.proposal = proposal
+
+    @property
+    def trade(self) -> Trade:
+        """Legs, prices and premium as they will stand in the state."""
+        change = self.proposal.change
+        if not isinstance(change, Trade):
+            raise IllegalCommandError("this quote is for no trade")
+        return change
+
+    @property
+    def premium(self) -> int:
+        """What we would pay, base units; negative: receive."""
+        return self._channel.side.sign * self.trade.premium
+
+    @property
+    def portfolio(self) -> Portfolio:
+        """What the trade would make of the portfolio, margins included."""
+        return self.proposal.portfolio
+
+    @property
+    def expires_at(self) -> int:
+        """Unix time up to which the quoting side means it."""
+        return self.proposal.expires_at
+
+    async def accept(self) -> ChangeConfirmed:
+        """Take it, and wait for the Confirm."""
+        return await self._channel.accept(self.proposal.nonce)
+
+    async def decline(self) -> None:
+        """Turn it down, so that both are free at once."""
+        await self._channel.decline(self.proposal.nonce)
+
+    def __repr__(self) -> str:
+        return f"Quote(premium={self.premium}, expires_at={self.expires_at})"
+
+
+@attrs.frozen
+class Quotes:
+    """The answers to one request."""
+
+    all: list[Quote]
+
+    def best(self) -> Quote:
+        """The one that costs us least."""
+        return min(self.all, key=lambda quote: quote.premium)
+
+
+def open_series(portfolio: Portfolio, more: Iterable[Series]) -> list[Series]:
+    """Series that a trade in ``more`` could leave open."""
+    return sorted({*(each.series for each in portfolio.positions), *more})

@@ -1,0 +1,81 @@
+"""Making prices: from a request to a firm quote, or a refusal.
+
+A maker is an async callable. It is shown what the peer wants and answers with a price a leg; the
+premium, the new state and its margins follow from those, rounded in the maker's favour.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import attrs
+
+from channels.protocol.changes import Marks, Trade, TradeLeg
+from channels.protocol.events import Draft
+from channels.protocol.messages import Leg
+from channels.protocol.types import Party, Portfolio
+from channels.units import WAD
+
+__all__ = ["Maker", "MakerQuote", "QuoteRequest", "trade_draft"]
+
+
+@attrs.frozen(kw_only=True)
+class QuoteRequest:
+    """What the peer asks a price for.
+
+    ``legs`` carry the requester's sign (+ = it buys from us); ``portfolio`` is what is open now,
+    seen from A; ``side`` is ours.
+    """
+
+    channel_id: bytes
+    legs: tuple[Leg, ...]
+    time_to_live: int
+    side: Party
+    portfolio: Portfolio
+
+
+@attrs.frozen(kw_only=True)
+class MakerQuote:
+    """A firm price: WAD a unit for each leg, in the request's order, good for ``good_for`` seconds.
+
+    ``marks`` prices every series that would be open after the trade.
+    """
+
+    prices: tuple[int, ...]
+    marks: Marks
+    good_for: int = 10
+
+
+class Maker(Protocol):
+    """Names prices."""
+
+    async def __call__(self, request: QuoteRequest) -> MakerQuote | None:
+        """A quote, or None for no price."""
+
+
+def trade_draft(
+    *,
+    trade_id: bytes,
+    legs: tuple[Leg, ...],
+    prices: tuple[int, ...],
+    requester: Party,
+    marks: Marks,
+    unit: int,
+) -> Draft:
+    """The trade these prices make, its premium rounded in favour of the side that quotes."""
+    trade_legs = tuple(
+        TradeLeg(
+            feed=leg.feed,
+            kind=leg.kind,
+            expiry=leg.expiry,
+            strike=leg.strike,
+            quantity=requester.sign * leg.quantity,
+            price=price,
+        )
+        for leg, price in zip(legs, prices, strict=True)
+    )
+    exact = sum(leg.quantity * leg.price for leg in trade_legs) * unit
+    scale = WAD * WAD
+    quoter_is_b = requester is Party.A
+    premium = -(-exact // scale) if quoter_is_b else exact // scale
+    return Draft(change=Trade(trade_id=trade_id, premium=premium, legs=trade_legs), marks=marks)

@@ -1,0 +1,596 @@
+"""A peer in one process: its channels, its counterparties, and the chain.
+
+Everything runs in the nursery of `open_peer`: tasks end with the ``async with``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import attrs
+import trio
+
+from channels.errors import (
+    BugError,
+    ChainError,
+    ChannelsError,
+    IllegalCommandError,
+    InvalidValueError,
+    PeerError,
+    PeerTimeoutError,
+    UnexpectedMessageError,
+)
+from channels.peer.chain_watch import Chain, watch_chain
+from channels.peer.handle import PeerChannel, open_series
+from channels.peer.makers import Maker, QuoteRequest, trade_draft
+from channels.peer.policy import (
+    MarkSource,
+    OpeningDecision,
+    RiskPolicy,
+    SettlementSource,
+    TradeDecision,
+    marks_objection,
+)
+from channels.peer.runner import Runner
+from channels.peer.session import Session, greet
+from channels.peer.waiting import Outcomes
+from channels.protocol import messages as m
+from channels.protocol import records
+from channels.protocol.calls import Call
+from channels.protocol.changes import Marks, Remark, Settlement, Trade, marks_of
+from channels.protocol.channel import Channel, Phase, Timing
+from channels.protocol.effects import (
+    CloseRequested,
+    Notice,
+    ProposalReceived,
+    QuoteRequested,
+)
+from channels.protocol.eip712 import Address, keccak
+from channels.protocol.events import (
+    Answer,
+    ChainSeen,
+    Connected,
+    RefuseQuote,
+    Resume,
+    SendQuote,
+)
+from channels.protocol.opening import ask_opening, grant_opening
+from channels.protocol.signing import Signer
+from channels.protocol.types import Opening, Party, RiskParams, Series, Terms, channel_id
+from channels.storage import Store, open_store
+from channels.transport import Link, connect, serve
+
+__all__ = ["Peer", "PeerEvent", "open_peer"]
+
+OPENING_LIFETIME: Final = 3_600
+"""Seconds for which both signatures on an Opening let it be mined."""
+EVENT_BUFFER: Final = 4_096
+CONNECT_TIMEOUT: Final = 10.0
+RETRY_SECONDS: Final = 1.0
+
+
+@attrs.frozen(kw_only=True)
+class PeerEvent:
+    """Something that happened in one channel.
+
+    ``sequence`` counts up by one; a gap shows that this reader was too slow.
+    """
+
+    sequence: int
+    channel_id: bytes
+    notice: Notice | ChannelsError
+
+
+@attrs.frozen(kw_only=True)
+class PeerSetup:
+    """What `open_peer` was given; see there."""
+
+    signer: Signer
+    wallet: Signer
+    chain: Chain
+    market: MarkSource | None
+    maker: Maker | None
+    policy: RiskPolicy
+    timing: Timing
+    accept_opening: OpeningDecision | None
+    accept_trade: TradeDecision | None
+    settlement_price: SettlementSource | None
+    clock: Callable[[], float]
+
+
+class Peer:
+    """Our side of any number of channels. Made by `open_peer`."""
+
+    def __init__(self, *, nursery: trio.Nursery, store: Store, setup: PeerSetup) -> None:
+        self._nursery = nursery
+        self._store = store
+        self._setup = setup
+        self._chain = setup.chain
+        self._signer = setup.signer
+        self._wallet = setup.wallet
+        self._runners: dict[bytes, Runner] = {}
+        self._outcomes: dict[bytes, Outcomes] = {}
+        self._sessions: dict[Address, Session] = {}
+        self._subscribers: set[trio.MemorySendChannel[PeerEvent]] = set()
+        self._sequence = 0
+        self.listening: str | None = None
+        self._new_session = trio.Event()
+
+    # -- what the owner asks
+
+    @property
+    def address(self) -> Address:
+        """Our signer's address."""
+        return self._signer.address
+
+    @property
+    def channels(self) -> tuple[PeerChannel, ...]:
+        """Every channel in the store, ended ones included."""
+        return tuple(self._handle(runner) for runner in self._runners.values())
+
+    def channel(self, channel_id: bytes) -> PeerChannel:
+        """The channel of this id.
+
+        Raises:
+            InvalidValueError: there is none.
+        """
+        if channel_id not in self._runners:
+            raise InvalidValueError(f"no channel 0x{channel_id.hex()}")
+        return self._handle(self._runners[channel_id])
+
+    def now(self) -> int:
+        """Our clock, Unix seconds."""
+        return int(self._setup.clock())
+
+    async def connect(self, address: str, *, timeout: float = CONNECT_TIMEOUT) -> Address:
+        """Connect to a counterparty and stay connected; its signer.
+
+        Raises:
+            PeerTimeoutError: not reachable within ``timeout`` seconds.
+        """
+        self._nursery.start_soon(self._stay_connected, address)
+        with trio.move_on_after(timeout):
+            while True:
+                waiting = self._new_session
+                for signer, session in self._sessions.items():
+                    if session.address == address:
+                        return signer
+                await waiting.wait()
+        raise PeerTimeoutError(
+            f"no peer at {address} within {timeout:g} s", next_step="check the address; is it up?"
+        )
+
+    async def open(
+        self,
+        *,
+        peer: str,
+        terms: Terms,
+        risk: Sequence[RiskParams],
+        deposit: int,
+        peer_deposit: int,
+        timeout: float = 600.0,
+    ) -> PeerChannel:
+        """Open a channel, and wait until both deposits are final on chain.
+
+        Both parties must have allowed the Adjudicator to pull their deposit.
+
+        Args:
+            peer: where the counterparty listens.
+            terms: name both parties and signers; our side is the one whose signer is ours.
+            risk: margin parameters, one set a feed, hashing to the terms' ``risk_hash``.
+            deposit: ours, base units.
+            peer_deposit: the counterparty's, base units.
+            timeout: seconds for all of it.
+
+        Raises:
+            InvalidValueError: terms that the contract would refuse, or not ours.
+            RejectedError: the peer does not open on these terms.
+            PeerTimeoutError: the peer cannot be reached, or the chain is slow.
+        """
+        side = self._side_in(terms)
+        deposits = {side: deposit, side.other: peer_deposit}
+        counterparty = await self.connect(peer)
+        if counterparty != terms.signer(side.other):
+            raise InvalidValueError(
+                f"the peer at {peer} signs as 0x{counterparty.hex()}, not as the terms say"
+            )
+        head = await self._chain.wait_for_head()
+        opening = Opening(
+            terms=terms,
+            deposit_a=deposits[Party.A],
+            deposit_b=deposits[Party.B],
+            valid_until=head.timestamp + OPENING_LIFETIME,
+        )
+        step = ask_opening(
+            domain=self._chain.domain,
+            side=side,
+            opening=opening,
+            risk=tuple(risk),
+            timing=self._setup.timing,
+        )
+        outcome = step.finish(())
+        runner = self._adopt(outcome.channel)
+        await runner.perform(outcome)
+        channel = self._handle(runner)
+        await channel.wait_open(timeout)
+        return channel
+
+    @asynccontextmanager
+    async def events(self) -> AsyncIterator[trio.MemoryReceiveChannel[PeerEvent]]:
+        """Everything that happens from here on, in order.
+
+        A reader that falls `EVENT_BUFFER` events behind misses some: the sequence shows the gap.
+        """
+        send, receive = trio.open_memory_channel[PeerEvent](EVENT_BUFFER)
+        self._subscribers.add(send)
+        try:
+            async with receive:
+                yield receive
+        finally:
+            self._subscribers.discard(send)
+            send.close()
+
+    def marks_for(self, channel: Channel, more: Iterable[Series]) -> Marks:
+        """Our own marks for what is open in ``channel`` and for the series of ``more``.
+
+        Raises:
+            IllegalCommandError: this peer was opened without a market.
+        """
+        series = open_series(channel.portfolio, more)
+        if self._setup.market is None:
+            raise IllegalCommandError(
+                "no market to mark with", next_step="pass market= to open_peer"
+            )
+        return self._setup.market.marks(series)
+
+    # -- channels
+
+    def _side_in(self, terms: Terms) -> Party:
+        for side in Party:
+            if terms.signer(side) == self._signer.address:
+                if terms.party(side) != self._wallet.address:
+                    raise InvalidValueError(
+                        f"the terms pay 0x{terms.party(side).hex()}, not our wallet",
+                        next_step="open_peer(wallet=...) with the key that owns the deposit",
+                    )
+                return side
+        raise InvalidValueError("neither signer of the terms is ours")
+
+    def _adopt(self, channel: Channel) -> Runner:
+        runner = Runner(
+            channel,
+            signer=self._signer,
+            wallet=self._wallet,
+            store=self._store,
+            submit=lambda call, key: self._nursery.start_soon(self._submit, call, key),
+            notify=self._on_notice,
+        )
+        runner.outbound = self._sessions.get(channel.terms.signer(channel.side.other))
+        self._runners[channel.channel_id] = runner
+        self._outcomes[channel.channel_id] = Outcomes()
+        return runner
+
+    def _handle(self, runner: Runner) -> PeerChannel:
+        return PeerChannel(self, runner, self._outcomes[runner.channel.channel_id])
+
+    async def _submit(self, call: Call, key: bytes) -> None:
+        try:
+            await self._chain.submit(call, key=key)
+        except ChainError as error:
+            self._tell(bytes(32), error)
+
+    # -- connections
+
+    async def _stay_connected(self, address: str) -> None:
+        while True:
+            try:
+                async with connect(address) as link:
+                    await self._converse(link, address)
+            except (PeerError, OSError, trio.BrokenResourceError) as error:
+                if isinstance(error, PeerError):
+                    self._tell(bytes(32), error)
+            await trio.sleep(RETRY_SECONDS)
+
+    async def _serve_link(self, link: Link) -> None:
+        await self._converse(link, "")
+
+    async def _converse(self, link: Link, address: str) -> None:
+        signer = await greet(link, signer=self._signer.address, domain=self._chain.domain)
+        session = Session(link, signer, address)
+        self._sessions[signer] = session
+        self._new_session.set()
+        self._new_session = trio.Event()
+        ours = [
+            runner
+            for runner in self._runners.values()
+            if runner.channel.terms.signer(runner.channel.side.other) == signer
+        ]
+        try:
+            for runner in ours:
+                runner.outbound = session
+                await self._reestablish(runner)
+            await session.run(self._on_message)
+        finally:
+            if self._sessions.get(signer) is session:
+                del self._sessions[signer]
+            for runner in self._runners.values():
+                if runner.outbound is session:
+                    runner.outbound = None
+
+    async def _reestablish(self, runner: Runner) -> None:
+        try:
+            await runner.feed(Connected())
+        except IllegalCommandError:
+            return  # ended, or in dispute: nothing to say about it
+
+    # -- messages
+
+    async def _on_message(self, session: Session, message: m.Message) -> None:
+        match message:
+            case m.Ping():
+                session.post_message(m.Pong(token=message.token))
+            case m.Pong() | m.Hello():
+                pass
+            case m.OpenRequest():
+                await self._on_open_request(session, message)
+            case m.Error() if message.channel_id not in self._runners:
+                error = PeerError(f"the peer complains: {message.reason.name} {message.text}")
+                self._tell(bytes(32), error)
+            case _:
+                runner = self._runners.get(message.channel_id)
+                if runner is None:
+                    raise UnexpectedMessageError(f"no channel 0x{message.channel_id.hex()}")
+                if runner.channel.terms.signer(runner.channel.side.other) != session.signer:
+                    raise UnexpectedMessageError("a channel of another counterparty")
+                await runner.feed(message)
+
+    async def _on_open_request(self, session: Session, request: m.OpenRequest) -> None:
+        terms = request.opening.terms
+        identity = channel_id(self._chain.domain, terms)
+        if identity in self._runners:
+            await self._reestablish(self._runners[identity])
+            return
+        reason, text = await self._opening_objection(session, request)
+        if text:
+            session.post_message(m.OpenReject(channel_id=identity, reason=reason, text=text))
+            return
+        step = grant_opening(domain=self._chain.domain, request=request, timing=self._setup.timing)
+        signature = await self._wallet.sign(step.sign[0])
+        outcome = step.finish((signature,))
+        runner = self._adopt(outcome.channel)
+        await runner.perform(outcome)
+
+    async def _opening_objection(
+        self, session: Session, request: m.OpenRequest
+    ) -> tuple[m.Reason, str]:
+        terms = request.opening.terms
+        try:
+            side = self._side_in(terms)
+        except InvalidValueError as error:
+            return m.Reason.INVALID, str(error)
+        if side is request.requester or terms.signer(side.other) != session.signer:
+            return m.Reason.INVALID, "the terms name other signers than ours and yours"
+        head = await self._chain.wait_for_head()
+        if request.opening.valid_until > head.timestamp + 2 * OPENING_LIFETIME:
+            return m.Reason.INVALID, "an Opening that stays valid for too long"
+        if self._setup.accept_opening is None or not await self._setup.accept_opening(request):
+            return m.Reason.DECLINED, "we do not open on these terms"
+        return m.Reason.DECLINED, ""
+
+    # -- notices
+
+    def _tell(self, channel_id: bytes, notice: Notice | ChannelsError) -> None:
+        self._sequence += 1
+        event = PeerEvent(sequence=self._sequence, channel_id=channel_id, notice=notice)
+        for subscriber in self._subscribers:
+            try:
+                subscriber.send_nowait(event)
+            except trio.WouldBlock:
+                continue
+
+    def _on_notice(self, runner: Runner, notice: Notice) -> None:
+        identity = runner.channel.channel_id
+        outcomes = self._outcomes[identity]
+        outcomes.tell(notice)
+        self._tell(identity, notice)
+        match notice:
+            case ProposalReceived(request_id=None):
+                self._nursery.start_soon(
+                    self._guarded, runner, partial(self._decide, runner, notice)
+                )
+            case ProposalReceived(request_id=bytes(request_id)):
+                if not outcomes.offer(request_id, notice):
+                    reject = Answer(
+                        nonce=notice.nonce, accept=False, now=self.now(), text="not asked for"
+                    )
+                    self._nursery.start_soon(self._guarded, runner, partial(runner.feed, reject))
+            case QuoteRequested():
+                self._nursery.start_soon(
+                    self._guarded, runner, partial(self._quote, runner, notice.request)
+                )
+            case CloseRequested():
+                accept = Answer(nonce=notice.closing.nonce, accept=True, now=self.now())
+                self._nursery.start_soon(self._guarded, runner, partial(runner.feed, accept))
+
+    async def _guarded(self, runner: Runner, work: Callable[[], object]) -> None:
+        """A decision that fails is told, and never takes the peer down."""
+        try:
+            await work()  # type: ignore[misc]
+        except BugError:
+            raise
+        except ChannelsError as error:
+            self._tell(runner.channel.channel_id, error)
+
+    async def _decide(self, runner: Runner, proposal: ProposalReceived) -> None:
+        """Answer a proposal that no request of ours asked for."""
+        objection = await self._objection(runner.channel, proposal)
+        handle = self._handle(runner)
+        if objection is not None:
+            await handle.decline(proposal.nonce, *objection)
+        else:
+            await handle.accept(proposal.nonce)
+
+    async def _objection(
+        self, channel: Channel, proposal: ProposalReceived
+    ) -> tuple[m.Reason, str] | None:
+        if self._setup.market is None:
+            return m.Reason.MARKS, "no market data on our side"
+        theirs = marks_of(proposal.portfolio)
+        objection = marks_objection(
+            self._setup.policy, self._setup.market.marks(theirs.series), theirs
+        )
+        if objection is not None:
+            return objection
+        match proposal.change:
+            case Remark():
+                return None
+            case Settlement(feed=feed, expiry=expiry, price=price):
+                return await self._settlement_objection(feed, expiry, price)
+            case Trade() as trade:
+                if self._setup.accept_trade is not None and await self._setup.accept_trade(
+                    trade, channel.portfolio
+                ):
+                    return None
+                return m.Reason.DECLINED, "we did not ask for this trade"
+
+    async def _settlement_objection(
+        self, feed: bytes, expiry: int, price: int
+    ) -> tuple[m.Reason, str] | None:
+        if self._setup.settlement_price is None:
+            return m.Reason.PRICE, "no settlement source on our side"
+        own = await self._setup.settlement_price(feed, expiry)
+        if own != price:
+            return m.Reason.PRICE, f"settlement price {price}, ours {own}"
+        return None
+
+    async def _quote(self, runner: Runner, request: m.RequestForQuote) -> None:
+        channel = runner.channel
+        answer = None
+        if self._setup.maker is not None:
+            answer = await self._setup.maker(
+                QuoteRequest(
+                    channel_id=channel.channel_id,
+                    legs=request.legs,
+                    time_to_live=request.time_to_live,
+                    side=channel.side,
+                    portfolio=channel.portfolio,
+                )
+            )
+        refuse = RefuseQuote(request_id=request.request_id, reason=m.Reason.DECLINED)
+        if answer is None:
+            await runner.feed(refuse)
+            return
+        draft = trade_draft(
+            trade_id=keccak(channel.channel_id + request.request_id),
+            legs=request.legs,
+            prices=answer.prices,
+            requester=channel.side.other,
+            marks=answer.marks,
+            unit=channel.terms.unit,
+        )
+        now = self.now()
+        send = SendQuote(
+            request_id=request.request_id,
+            sides=(draft,),
+            expires_at=now + min(answer.good_for, request.time_to_live),
+            now=now,
+        )
+        try:
+            await runner.feed(send)
+        except ChannelsError:
+            await runner.feed(attrs.evolve(refuse, reason=m.Reason.BUSY))
+            raise
+
+    # -- the chain
+
+    async def _on_chain(self, identity: bytes, event: ChainSeen) -> None:
+        runner = self._runners[identity]
+        await self._guarded(runner, partial(runner.feed, event))
+
+    def _watched(self) -> dict[bytes, Phase]:
+        return {identity: runner.channel.phase for identity, runner in self._runners.items()}
+
+    async def start(self, listen: str | None) -> None:
+        """Take up every stored channel, follow the chain, and listen."""
+        for record in self._store.channels().values():
+            self._adopt(records.decode_channel(record))
+        self._nursery.start_soon(watch_chain, self._chain, self._watched, self._on_chain)
+        for runner in list(self._runners.values()):
+            await self._guarded(runner, partial(runner.feed, Resume()))
+        if listen is not None:
+            await self._nursery.start(self._listen, listen)
+
+    async def _listen(
+        self, address: str, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        async with serve(address, self._serve_link) as listening:
+            self.listening = listening.address
+            task_status.started()
+            await trio.sleep_forever()
+
+
+@asynccontextmanager
+async def open_peer(
+    *,
+    signer: Signer,
+    chain: Chain,
+    store: str | Path | Store,
+    wallet: Signer | None = None,
+    listen: str | None = None,
+    market: MarkSource | None = None,
+    maker: Maker | None = None,
+    policy: RiskPolicy | None = None,
+    timing: Timing | None = None,
+    accept_opening: OpeningDecision | None = None,
+    accept_trade: TradeDecision | None = None,
+    settlement_price: SettlementSource | None = None,
+    clock: Callable[[], float] = time.time,
+) -> AsyncIterator[Peer]:
+    """Run a peer for the time of an ``async with``.
+
+    Args:
+        signer: the session key that signs states.
+        chain: an open `channels.chain.EthereumChain`.
+        store: path of the database, or an open store.
+        wallet: the key that owns deposits and signs Openings; the signer itself unless given.
+        listen: address to accept counterparties on: ``host:port``, ``[::1]:port``, ``unix:/path``.
+        market: our own marks; without them nothing is traded or re-marked.
+        maker: names prices when a counterparty asks.
+        policy: tolerances and limits.
+        timing: box and slot of the chain.
+        accept_opening: decides whether we open when asked; without it we never do.
+        accept_trade: decides on trades proposed without a request; without it we decline.
+        settlement_price: the price we stand by for a settlement off chain.
+        clock: Unix seconds; of the chain where its time is not the world's.
+
+    Raises:
+        StorageError: the database cannot be opened, or another process holds it.
+    """
+    setup = PeerSetup(
+        signer=signer,
+        wallet=signer if wallet is None else wallet,
+        chain=chain,
+        market=market,
+        maker=maker,
+        policy=RiskPolicy() if policy is None else policy,
+        timing=Timing() if timing is None else timing,
+        accept_opening=accept_opening,
+        accept_trade=accept_trade,
+        settlement_price=settlement_price,
+        clock=clock,
+    )
+    async with AsyncExitStack() as stack:
+        if not isinstance(store, Store):
+            store = await stack.enter_async_context(open_store(store))
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        peer = Peer(nursery=nursery, store=store, setup=setup)
+        await peer.start(listen)
+        try:
+            yield peer
+        finally:
+            nursery.cancel_scope.cancel()

@@ -1,0 +1,122 @@
+"""One channel at work: steps one event at a time, and performs what each step asks for.
+
+The order is the safety: signatures are made, the channel and the journal are durably stored, and
+only then does anything leave this process. **A message sent before its state is stored may lose
+funds.** A step that fails anywhere before that leaves the channel as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import trio
+
+from channels.protocol import codec, machine, records
+from channels.protocol.calls import Call
+from channels.protocol.channel import Channel
+from channels.protocol.effects import Notice, Notify, Outcome, Persist, Send, Submit
+from channels.protocol.signing import Signable, Signature, Signer
+from channels.protocol.types import Opening
+from channels.storage import AppendJournal, PutChannel, Store, Write
+
+__all__ = ["Outbound", "Runner"]
+
+
+class Outbound(Protocol):
+    """Where frames to the counterparty go; never blocks."""
+
+    def post(self, frames: list[bytes]) -> None:
+        """Queue these frames, in order, behind what is queued."""
+
+
+class Runner:
+    """Owns one channel's state. Everything that happens to the channel comes through `feed`."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        *,
+        signer: Signer,
+        wallet: Signer,
+        store: Store,
+        submit: Callable[[Call, bytes], None],
+        notify: Callable[[Runner, Notice], None],
+    ) -> None:
+        self.channel = channel
+        self.outbound: Outbound | None = None
+        self._signer = signer
+        self._wallet = wallet
+        self._store = store
+        self._submit = submit
+        self._notify = notify
+        self._lock = trio.Lock()
+        self._changed: trio.Event | None = None
+
+    async def feed(self, event: machine.Event) -> Outcome:
+        """Step the channel by one event, and perform the effects.
+
+        Raises:
+            ChannelsError: as `machine.step`; or the key or the store failed. The channel is as it
+                was before, and nothing was sent.
+        """
+        async with self._lock:
+            step = machine.step(self.channel, event)
+            signatures: list[Signature] = [await self._sign(each) for each in step.sign]
+            outcome = step.finish(tuple(signatures))
+            # Once signed, finish: a half-performed outcome would be a signature that we forgot.
+            with trio.CancelScope(shield=True):
+                await self.perform(outcome)
+        return outcome
+
+    async def _sign(self, signable: Signable) -> Signature:
+        key = self._wallet if isinstance(signable.value, Opening) else self._signer
+        return await key.sign(signable)
+
+    async def perform(self, outcome: Outcome) -> None:
+        """Store first; then send, submit and tell."""
+        batch = self._batch(outcome)
+        if batch:
+            await self._store.commit(batch)
+        self.channel = outcome.channel
+        frames: list[bytes] = []
+        for effect in outcome.effects:
+            match effect:
+                case Send():
+                    frames.append(codec.encode(effect.message))
+                case Submit():
+                    self._submit(effect.call, effect.key)
+        if frames and self.outbound is not None:
+            self.outbound.post(frames)
+        for effect in outcome.effects:
+            if isinstance(effect, Notify):
+                self._notify(self, effect.notice)
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+
+    def _batch(self, outcome: Outcome) -> list[Write]:
+        channel = outcome.channel
+        deeds = [effect for effect in outcome.effects if isinstance(effect, Persist)]
+        if not deeds:
+            return []
+        batch: list[Write] = [
+            PutChannel(channel_id=channel.channel_id, record=records.encode_channel(channel))
+        ]
+        batch.extend(
+            AppendJournal(
+                channel_id=channel.channel_id,
+                kind=int(effect.deed),
+                body=records.encode_journal_entry(effect.deed, effect.entries, channel),
+            )
+            for effect in deeds
+        )
+        return batch
+
+    async def wait_until(self, condition: Callable[[Channel], bool]) -> Channel:
+        """Wait until the channel meets a condition; put a deadline around it."""
+        while not condition(self.channel):
+            if self._changed is None:
+                self._changed = trio.Event()
+            await self._changed.wait()
+        return self.channel

@@ -1,0 +1,104 @@
+"""Where a caller waits for what becomes of its proposal or its request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+import trio
+
+from channels.protocol.effects import (
+    ChangeConfirmed,
+    ChangeRejected,
+    Notice,
+    ProposalLapsed,
+    ProposalReceived,
+    QuoteDeclined,
+)
+
+__all__ = ["Answer", "Outcomes"]
+
+T = TypeVar("T")
+
+ChangeOutcome = ChangeConfirmed | ChangeRejected | ProposalLapsed
+QuoteOutcome = QuoteDeclined | list[ProposalReceived]
+
+
+class Answer(Generic[T]):
+    """One value, set once, awaited by one caller."""
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+        self._value: T | None = None
+
+    def set(self, value: T) -> None:
+        """Give the value. A list given again before anybody looked adds to the first."""
+        if isinstance(self._value, list) and isinstance(value, list):
+            self._value.extend(value)
+        elif self._value is None:
+            self._value = value
+            self._event.set()
+
+    async def get(self) -> T:
+        """Wait for the value."""
+        await self._event.wait()
+        if self._value is None:
+            raise RuntimeError("an answer is set before its event")
+        return self._value
+
+
+class Outcomes:
+    """The callers waiting in one channel: changes by the proposal's nonce, quotes by request."""
+
+    def __init__(self) -> None:
+        self._changes: dict[int, Answer[ChangeOutcome]] = {}
+        self._quotes: dict[bytes, Answer[QuoteOutcome]] = {}
+
+    @contextmanager
+    def change(self, nonce: int) -> Iterator[Answer[ChangeOutcome]]:
+        """Wait for what becomes of the proposal at ``nonce``."""
+        answer: Answer[ChangeOutcome] = Answer()
+        self._changes[nonce] = answer
+        try:
+            yield answer
+        finally:
+            del self._changes[nonce]
+
+    @contextmanager
+    def quote(self, request_id: bytes) -> Iterator[Answer[QuoteOutcome]]:
+        """Wait for the answer to a request for quote."""
+        answer: Answer[QuoteOutcome] = Answer()
+        self._quotes[request_id] = answer
+        try:
+            yield answer
+        finally:
+            del self._quotes[request_id]
+
+    def tell(self, notice: Notice) -> None:
+        """Wake whoever waits for this."""
+        match notice:
+            case ChangeConfirmed():
+                self._set(notice.proposal, notice)
+            case ChangeRejected():
+                self._set(notice.nonce, notice)
+            case ProposalLapsed():
+                for nonce in notice.nonces:
+                    self._set(nonce, notice)
+            case QuoteDeclined():
+                self._answer(notice.answer.request_id, notice)
+
+    def offer(self, request_id: bytes, side: ProposalReceived) -> bool:
+        """Hand one side of a quote to whoever asked; False if nobody waits."""
+        return self._answer(request_id, [side])
+
+    def _set(self, nonce: int, notice: ChangeOutcome) -> None:
+        if nonce in self._changes:
+            self._changes[nonce].set(notice)
+
+    def _answer(self, request_id: bytes, value: QuoteOutcome) -> bool:
+        answer = self._quotes.get(request_id)
+        if answer is None:
+            return False
+        answer.set(value)
+        return True

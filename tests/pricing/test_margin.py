@@ -1,0 +1,225 @@
+"""Largest losses by brute force over every settlement price, and the margin they give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from channels.errors import MarginError, PricingDomainError
+from channels.pricing import (
+    Kind,
+    LargestLossMargin,
+    MarginModel,
+    largest_losses,
+    payoff,
+    portfolio_value,
+    settlement_payoff,
+)
+from channels.units import WAD, to_wad
+
+from .values import BTC, ETH, At, Held
+
+NOW = 1_772_000_000
+EXPIRY = 1_774_598_400
+USDC = 10**6
+SPOTS = (At(price=to_wad(3000)), At(feed=BTC, price=to_wad(90_000)))
+MODEL: MarginModel = LargestLossMargin()
+
+HIGHEST = 60
+UNIT = 7 * 10**17
+"""With prices of a few wei and quantities of a few units, payoffs are small and all truncated."""
+
+
+def _tiny(kind: Kind) -> st.SearchStrategy[Held]:
+    digital = kind in (Kind.DIGITAL_CALL, Kind.DIGITAL_PUT)
+    # a digital pays 1e18 where the others pay a few wei: hold 1e18 times less of it
+    size = st.integers(-99, 99) if digital else st.integers(-9 * WAD, 9 * WAD)
+    return st.builds(
+        Held,
+        kind=st.just(kind),
+        strike=st.integers(0, HIGHEST),
+        quantity=size.filter(bool),
+    )
+
+
+BOOKS = st.lists(st.sampled_from(Kind).flatmap(_tiny), min_size=1, max_size=7)
+
+
+def _paid(book: Sequence[Held], price: int, unit: int) -> int:
+    return sum(settlement_payoff(p.kind, p.strike, p.quantity, price, unit) for p in book)
+
+
+@settings(max_examples=400)
+@given(BOOKS)
+@example([Held(kind=Kind.DIGITAL_PUT, strike=0, quantity=5)])
+@example([Held(kind=Kind.DIGITAL_CALL, strike=0, quantity=-5)])
+@example([Held(kind=Kind.PUT, strike=9, quantity=-WAD)])
+def test_no_settlement_price_costs_more_than_the_largest_loss(book: list[Held]) -> None:
+    (bucket,) = largest_losses(book, UNIT)
+    paid = [_paid(book, price, UNIT) for price in range(2 * HIGHEST)]
+    far = _paid(book, 10**9, UNIT)  # truncation apart, beyond the strikes it is a straight line
+    for loss, outcomes, at_infinity in (
+        (bucket.loss_a, paid, far),
+        (bucket.loss_b, [-each for each in paid], -far),
+    ):
+        if loss is None:
+            assert at_infinity < min(outcomes) or abs(bucket.net_upside) < WAD // 10**6
+            continue
+        worst = max(0, -min(outcomes))
+        assert worst <= loss <= worst + len(book) + 1
+        assert -at_infinity <= loss
+
+
+@given(BOOKS)
+def test_the_bound_grows_with_the_upside_that_is_sold(book: list[Held]) -> None:
+    (bucket,) = largest_losses(book, UNIT)
+    slope = sum(p.quantity for p in book if p.kind in (Kind.CALL, Kind.FORWARD))
+    assert bucket.net_upside == slope
+    assert (bucket.loss_a is None) == (slope < 0)
+    assert (bucket.loss_b is None) == (slope > 0)
+
+
+def _call(strike: int, quantity: int, **changes: object) -> Held:
+    return Held(kind=Kind.CALL, strike=to_wad(strike), quantity=to_wad(quantity), **changes)  # type: ignore[arg-type]
+
+
+def _put(strike: int, quantity: int, **changes: object) -> Held:
+    return Held(kind=Kind.PUT, strike=to_wad(strike), quantity=to_wad(quantity), **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("book", "loss_a", "loss_b"),
+    [
+        ([_put(3000, 2)], 0, 6_000 * USDC),
+        ([_call(3000, 1), _call(3200, -1)], 0, 200 * USDC),
+        ([_call(3000, -1), _call(3200, 1)], 200 * USDC, 0),
+        ([_call(2800, 1), _call(3000, -2), _call(3200, 1)], 1, 200 * USDC),
+        ([_put(2800, -1), _put(3000, 1)], 0, 200 * USDC),
+        ([Held(kind=Kind.DIGITAL_CALL, strike=WAD, quantity=7 * WAD)], 0, 7 * USDC),
+        (
+            [
+                Held(kind=Kind.DIGITAL_CALL, strike=WAD, quantity=7 * WAD),
+                Held(kind=Kind.DIGITAL_PUT, strike=WAD, quantity=7 * WAD),
+            ],
+            0,
+            7 * USDC,  # one of the two pays, always
+        ),
+        (
+            [_call(3000, -1), Held(kind=Kind.FORWARD, strike=to_wad(2900), quantity=WAD)],
+            2_900 * USDC,
+            100 * USDC,
+        ),
+    ],
+)
+def test_known_books(book: list[Held], loss_a: int, loss_b: int) -> None:
+    (bucket,) = largest_losses(book, USDC)
+    assert bucket.loss_a is None or bucket.loss_a - loss_a in (0, 1)
+    assert bucket.loss_b is None or bucket.loss_b - loss_b in (0, 1)
+
+
+def test_buckets_do_not_offset_each_other() -> None:
+    book = [_put(3000, 1), _put(3000, -1, expiry=EXPIRY + 86_400), _put(3000, -1, feed=BTC)]
+    assert [bucket.loss_a for bucket in largest_losses(book, USDC)] == [
+        0,
+        3_000 * USDC,
+        3_000 * USDC,
+    ]
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(
+        st.builds(
+            Held,
+            feed=st.sampled_from((ETH, BTC)),
+            kind=st.sampled_from((Kind.PUT, Kind.DIGITAL_CALL, Kind.DIGITAL_PUT)),
+            strike=st.integers(1, 5_000 * WAD),
+            quantity=st.integers(-(10**20), 10**20).filter(bool),
+            expiry=st.sampled_from((EXPIRY, EXPIRY + 86_400, NOW)),
+        ),
+        max_size=8,
+    ),
+    st.integers(0, 10**13),
+)
+def test_equity_covers_the_margin_when_cash_covers_the_largest_loss(
+    book: list[Held], cash: int
+) -> None:
+    margins = MODEL.requirements(book, SPOTS, NOW, USDC)
+    value = portfolio_value(book, SPOTS, NOW, USDC)
+    buckets = largest_losses(book, USDC)
+    for side, worth, margin in (
+        ("loss_a", value.value_rounded_down_a, margins.initial_a),
+        ("loss_b", value.value_rounded_down_b, margins.initial_b),
+    ):
+        losses = sum(getattr(bucket, side) for bucket in buckets)
+        if cash >= losses and worth + losses >= 0:
+            assert cash + worth >= margin
+        if cash + worth >= margin:
+            assert cash >= losses
+    assert (margins.maintenance_a, margins.maintenance_b) == (margins.initial_a, margins.initial_b)
+    assert (margins.value_a, margins.value_b) == (
+        value.value_rounded_down_a,
+        value.value_rounded_down_b,
+    )
+
+
+def test_a_fully_paid_long_needs_its_value_and_no_more() -> None:
+    margins = MODEL.requirements([_put(3000, 1)], SPOTS, NOW, USDC)
+    assert margins.initial_a == margins.value_a > 0
+    assert margins.initial_b == 3_000 * USDC + margins.value_b
+
+
+def test_nothing_held_needs_nothing() -> None:
+    margins = MODEL.requirements([], [], NOW, USDC)
+    assert {margins.initial_a, margins.initial_b, margins.value_a, margins.value_b} == {0}
+
+
+@pytest.mark.parametrize(
+    ("book", "party", "other"),
+    [
+        ([_call(3000, -2), _put(2000, 1)], "A", "B"),
+        ([_call(3000, 2)], "B", "A"),
+        ([Held(kind=Kind.FORWARD, strike=to_wad(3000), quantity=to_wad(-2))], "A", "B"),
+    ],
+)
+def test_a_loss_without_bound_names_bucket_and_remedy(
+    book: list[Held], party: str, other: str
+) -> None:
+    with pytest.raises(MarginError) as caught:
+        MODEL.requirements(book, SPOTS, NOW, USDC)
+    assert f"party {party}'s loss in ETH-USD 27MAR26 08:00 has no bound" in str(caught.value)
+    assert caught.value.next_step.startswith(f"let {party} buy 2 calls")
+    assert f"from {other}" in caught.value.next_step
+    sign = 1 if party == "A" else -1
+    MODEL.requirements([*book, _call(9000, 2 * sign)], SPOTS, NOW, USDC)
+
+
+def test_unknown_kinds_are_refused() -> None:
+    with pytest.raises(PricingDomainError, match="kind 9"):
+        largest_losses([Held(kind=9, strike=1, quantity=1)], USDC)
+
+
+def test_a_margin_beyond_128_bits_is_refused() -> None:
+    book = [
+        Held(kind=Kind.PUT, strike=10**24, quantity=-(10**30), expiry=NOW + k) for k in range(3)
+    ]
+    with pytest.raises(PricingDomainError, match="128 bits"):
+        MODEL.requirements(book, SPOTS, NOW, 2 * 10**20)
+
+
+def test_truncation_can_cost_more_than_the_exact_loss_and_is_covered() -> None:
+    third = 333_333_333_333_333_333
+    book = [
+        Held(kind=Kind.PUT, strike=10, quantity=third),
+        Held(kind=Kind.PUT, strike=10, quantity=third),
+        Held(kind=Kind.PUT, strike=10, quantity=-2 * third),
+    ]
+    unit = 5 * 10**17
+    paid = [sum(payoff(p.kind, p.strike, p.quantity, s, unit) for p in book) for s in range(12)]
+    assert min(paid) < 0  # though long and short cancel exactly
+    (bucket,) = largest_losses(book, unit)
+    assert bucket.loss_a is not None
+    assert bucket.loss_a >= -min(paid)
