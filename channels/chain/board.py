@@ -25,7 +25,7 @@ from channels.chain.records import (
 )
 from channels.errors import ContractRevertedError, InvalidValueError, TransactionFailedError
 
-__all__ = ["KEEPS_FAILING", "JobBoard"]
+__all__ = ["KEEPS_FAILING", "JobBoard", "ending"]
 
 KEEPS_FAILING = "KeepsFailing"
 """Reason of a job that simulations pass and blocks fail, again and again."""
@@ -160,7 +160,7 @@ class JobBoard:
         job = self._jobs.get(key)
         if job is None:
             raise InvalidValueError(f"no job has the key {key.hex()}")
-        return _ending(job) if job.stage in (Stage.FINAL, Stage.FAILED) else None
+        return ending(job) if job.stage in (Stage.FINAL, Stage.FAILED) else None
 
     def _stall(self, job: JobRecord, reason: str) -> None:
         latest = self._latest.get(job.key)
@@ -175,7 +175,8 @@ class JobBoard:
             stream.put(update)
 
 
-def _ending(job: JobRecord) -> JobFinal | JobFailed:
+def ending(job: JobRecord) -> JobFinal | JobFailed:
+    """The update that tells how an ended job ended."""
     if job.stage is Stage.FINAL:
         return JobFinal(
             key=job.key,

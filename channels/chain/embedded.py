@@ -367,8 +367,25 @@ class EmbeddedChain(AsyncJSONBaseProvider):
         return _hex(self._execute(message, block)[0])
 
     def _estimate_gas(self, message: dict[str, str], block: object = "latest") -> str:
-        # One run instead of a search: all it used, and the 64th parts that nested calls hold back.
-        return hex(self._execute(message, block)[1] * 64 // 63)
+        used = self._execute({**message, "gas": hex(_GAS_LIMIT)}, block)[1]
+        # Mostly what it used is enough; a contract that looks at the gas left may want more.
+        least, enough = used, used * 64 // 63
+        while not self._suffices(message, block, enough):
+            least, enough = enough, min(enough * 2, _GAS_LIMIT)
+        while least > used and enough - least > enough // 16:
+            middle = (least + enough) // 2
+            if self._suffices(message, block, middle):
+                enough = middle
+            else:
+                least = middle
+        return hex(enough)
+
+    def _suffices(self, message: dict[str, str], block: object, gas: int) -> bool:
+        try:
+            self._execute({**message, "gas": hex(gas)}, block)
+        except _RpcError:
+            return gas >= _GAS_LIMIT
+        return True
 
 
 def _failure(error: VMError) -> _RpcError:

@@ -34,6 +34,13 @@ class Subscription:
             (number, window.blocks[number].hash) for number in range(window.base, self._since)
         )
 
+    async def __aenter__(self) -> Subscription:
+        await trio.lowlevel.checkpoint()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Nothing to release: a subscription is only a place on the chain."""
+
     def __aiter__(self) -> Subscription:
         return self
 

@@ -25,10 +25,10 @@ import attrs
 import trio
 
 from channels.chain.accounts import TransactionSigner, UnsignedTransaction
-from channels.chain.board import KEEPS_FAILING, JobBoard
+from channels.chain.board import KEEPS_FAILING, JobBoard, ending
 from channels.chain.fees import Bid, FeePolicy
 from channels.chain.heads import HeadFollower
-from channels.chain.jobs import JobBroadcast, JobMined, JobRearmed
+from channels.chain.jobs import JobBroadcast, JobMined, JobRearmed, JobStalled
 from channels.chain.records import Attempt, JobRecord, RecordStore, Stage, Variant
 from channels.chain.reverts import decode_revert
 from channels.chain.rpc import CallFailedError, Receipt, Rpc, RpcRefusedError
@@ -123,6 +123,8 @@ class TransactionManager(JobBoard):
             return
         if isinstance(self._latest.get(job.key), JobMined):
             self._tell(JobRearmed(key=job.key, name=job.name, reason="reorganised"))
+            for attempt in live:  # the same bytes get their time anew before they are replaced
+                self._sent_at.pop(attempt.variants[-1].hash, None)
         verdict = await self._simulate(job)
         if live:
             await self._press(job, live, verdict)
@@ -371,7 +373,7 @@ class TransactionManager(JobBoard):
         for attempt in job.attempts:
             for variant in attempt.variants:
                 self._sent_at.pop(variant.hash, None)
-        self._tell(_ending(ended))
+        self._tell(ending(ended))
 
 
 def _place(job: JobRecord) -> tuple[int, int]:

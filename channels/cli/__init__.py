@@ -1,0 +1,1 @@
+"""The command ``option-channels``: what a shell can ask of this library."""

@@ -115,9 +115,9 @@ def check_evidence(evidence: Evidence, domain: Domain) -> None:
 class Watched:
     """What is known of one channel. Replaced, never changed; evidence in it only gets newer.
 
-    ``permanent`` is the newest permanent state, ``boxed`` the newest boxed one above that; ``rival``
-    another state at the nonce of either, which no honest pair of signers makes. ``portfolios`` are
-    others that the chain may have recorded.
+    ``permanent`` is the newest permanent state, ``boxed`` the newest boxed one above that;
+    ``rival`` another state at the nonce of either, which no honest pair of signers makes.
+    ``portfolios`` are others that the chain may have recorded.
     """
 
     terms: Terms
@@ -190,14 +190,20 @@ class Watched:
             recorded: portfolio hashes the chain may have recorded; None if that is not known. Of
                 states that are replaced, these portfolios stay.
         """
-        after = self if evidence.side is None else attrs.evolve(self, side=evidence.side)
+        after = self
+        if evidence.side not in (None, self.side):
+            after = attrs.evolve(self, side=evidence.side)
         for each in evidence.states:
             if each.state.permanent:
                 after = after._with_permanent(each)
             else:
                 after = after._with_boxed(each, evidence.affirm_by, time)
         before = self.known_portfolios() if after is not self else ()
-        offered = (*before, *evidence.portfolios, *(each.state.portfolio for each in evidence.states))
+        offered = (
+            *before,
+            *evidence.portfolios,
+            *(each.state.portfolio for each in evidence.states),
+        )
         held = {
             each.state.portfolio.struct_hash
             for each in (after.permanent, after.boxed, after.rival)

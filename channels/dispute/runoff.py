@@ -1,6 +1,7 @@
-"""What of a portfolio settles now, at which prices, and what then remains: the contract's arithmetic.
+"""What of a portfolio settles now, at which prices, and what remains: the contract's arithmetic.
 
-Source: design, adjudication.md rule 8; `contracts/src/libraries/Settlement.sol`, `OracleReader.sol`.
+Source: design, adjudication.md rule 8; `Settlement.sol` and `OracleReader.sol` in
+`contracts/src/libraries`.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ __all__ = [
     "expired_buckets",
     "horizon",
     "recover_portfolio",
-    "settles_from",
     "settled_portfolio",
+    "settles_from",
 ]
 
 DEAD_AFTER: Final = 30 * DAY

@@ -8,12 +8,11 @@ window may have changed it.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 
 import trio
 
-from channels.chain import ChainUpdate
+from channels.chain.heads import ChainUpdate
 from channels.errors import EndpointError
 from channels.protocol.calls import Call
 from channels.protocol.channel import Phase
@@ -33,16 +32,17 @@ class Chain(Protocol):
     def domain(self) -> Domain:
         """The Adjudicator and its chain."""
 
-    async def wait_for_head(self) -> Head:
-        """The newest head, as soon as there is one."""
+    @property
+    def head(self) -> Head:
+        """The newest block known, and the newest final one."""
 
-    def updates(self) -> AbstractAsyncContextManager[AsyncIterator[ChainUpdate]]:
-        """New heads with their events, rewinds included."""
+    def updates(self) -> AsyncIterator[ChainUpdate]:
+        """Every block from now on with the contract's events, rewinds included."""
 
-    async def view(self, channel_id: bytes, block: int | None = None) -> ChannelView:
-        """A channel's storage at a block, the newest unless given."""
+    async def view(self, channel_id: bytes, block: int) -> ChannelView:
+        """A channel's storage at a block."""
 
-    async def submit(self, call: Call, *, key: bytes) -> object:
+    async def submit(self, call: Call, *, key: bytes) -> None:
         """See a call through to finality; asking twice with one key is asking once."""
 
 
@@ -85,24 +85,21 @@ async def watch_chain(
     An endpoint that fails costs nothing but time: what could not be read is read at the next head.
     """
     histories: dict[bytes, _ViewHistory] = {}
-    async with chain.updates() as updates:
-        async for update in updates:
-            for channel_id, phase in watched().items():
-                if phase in _ENDED:
-                    continue
-                history = histories.setdefault(channel_id, _ViewHistory())
-                if update.rewound_to is not None:
-                    history.rewind(update.rewound_to)
-                if any(getattr(each, "channel_id", None) == channel_id for each in update.events):
-                    history.stale = True
-                try:
-                    if history.stale:
-                        await history.read(chain, channel_id, update.head)
-                except EndpointError:
-                    history.stale = True
-                    await trio.lowlevel.checkpoint()
-                    continue
-                view, final_view = history.at(update.head)
-                await tell(
-                    channel_id, ChainSeen(head=update.head, view=view, final_view=final_view)
-                )
+    async for update in chain.updates():
+        for channel_id, phase in watched().items():
+            if phase in _ENDED:
+                continue
+            history = histories.setdefault(channel_id, _ViewHistory())
+            if update.rewound_to is not None:
+                history.rewind(update.rewound_to)
+            if any(getattr(each, "channel_id", None) == channel_id for each in update.events):
+                history.stale = True
+            try:
+                if history.stale:
+                    await history.read(chain, channel_id, update.head)
+            except EndpointError:
+                history.stale = True
+                await trio.lowlevel.checkpoint()
+                continue
+            view, final_view = history.at(update.head)
+            await tell(channel_id, ChainSeen(head=update.head, view=view, final_view=final_view))

@@ -125,6 +125,26 @@ class PeerChannel:
         if self.phase is Phase.ABANDONED:
             raise RejectedError("the channel was not opened", next_step="ask on other terms")
 
+    async def wait_idle(self, timeout: float = 60.0) -> None:
+        """Wait until nothing is in flight.
+
+        Raises:
+            PeerTimeoutError: something still is after ``timeout`` seconds.
+        """
+        await self._until(lambda channel: channel.phase is Phase.IDLE, timeout, "become idle")
+
+    async def wait_for_head(self, timestamp: int, timeout: float = 60.0) -> None:
+        """Wait until this channel has taken in a block of at least this time.
+
+        Raises:
+            PeerTimeoutError: the chain shows none within ``timeout`` seconds.
+        """
+        await self._until(
+            lambda channel: channel.head is not None and channel.head.timestamp >= timestamp,
+            timeout,
+            f"see a block of {timestamp}",
+        )
+
     async def wait_closed(self, timeout: float = 600.0) -> None:
         """Wait until the chain shows the channel closed.
 
@@ -293,7 +313,7 @@ class PeerChannel:
             RejectedError: the peer did not sign.
             PeerTimeoutError: no answer, or the transaction is not mined yet.
         """
-        await self._until(lambda channel: channel.phase is Phase.IDLE, timeout, "become idle")
+        await self.wait_idle(timeout)
         await self._runner.feed(events.RequestClose(now=self._peer.now()))
         done = (Phase.CLOSED, Phase.IDLE, Phase.DISPUTED)
         await self._until(lambda channel: channel.phase in done, timeout, "close")

@@ -63,7 +63,8 @@ from channels.protocol.opening import ask_opening, grant_opening
 from channels.protocol.signing import Signer
 from channels.protocol.types import Opening, Party, RiskParams, Series, Terms, channel_id
 from channels.storage import Store, open_store
-from channels.transport import Link, connect, serve
+from channels.transport.endpoints import connect, serve
+from channels.transport.link import Link
 
 __all__ = ["Peer", "PeerEvent", "open_peer"]
 
@@ -199,7 +200,7 @@ class Peer:
             raise InvalidValueError(
                 f"the peer at {peer} signs as 0x{counterparty.hex()}, not as the terms say"
             )
-        head = await self._chain.wait_for_head()
+        head = self._chain.head
         opening = Opening(
             terms=terms,
             deposit_a=deposits[Party.A],
@@ -375,7 +376,7 @@ class Peer:
             return m.Reason.INVALID, str(error)
         if side is request.requester or terms.signer(side.other) != session.signer:
             return m.Reason.INVALID, "the terms name other signers than ours and yours"
-        head = await self._chain.wait_for_head()
+        head = self._chain.head
         if request.opening.valid_until > head.timestamp + 2 * OPENING_LIFETIME:
             return m.Reason.INVALID, "an Opening that stays valid for too long"
         if self._setup.accept_opening is None or not await self._setup.accept_opening(request):

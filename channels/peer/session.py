@@ -25,7 +25,7 @@ from channels.protocol import codec
 from channels.protocol import messages as m
 from channels.protocol.eip712 import Address
 from channels.protocol.types import Domain
-from channels.transport import Link
+from channels.transport.link import Link
 
 __all__ = ["SOFTWARE", "Session", "greet"]
 

@@ -1,0 +1,30 @@
+"""Frames between peers: Trio streams, length-prefixed frames, connecting and serving.
+
+Nothing here knows what a frame means, or who is at the other end. A frame that was sent may be lost
+and its sender not know: what must not be lost is replayed after Reestablish.
+"""
+
+from __future__ import annotations
+
+from channels.transport.backoff import Backoff
+from channels.transport.endpoints import Server, StreamWrapper, connect, serve
+from channels.transport.errors import FloodError, LinkClosedError
+from channels.transport.framing import MAX_FRAME, FrameDecoder, encode_frames
+from channels.transport.limits import LinkLimits, RateLimit
+from channels.transport.link import Link
+
+__all__ = [
+    "MAX_FRAME",
+    "Backoff",
+    "FloodError",
+    "FrameDecoder",
+    "Link",
+    "LinkClosedError",
+    "LinkLimits",
+    "RateLimit",
+    "Server",
+    "StreamWrapper",
+    "connect",
+    "encode_frames",
+    "serve",
+]

@@ -25,13 +25,13 @@ _unpack_from = _LENGTH.unpack_from
 
 
 def encode_frames(frames: Sequence[bytes]) -> bytes:
-    """Encode a burst of frames as the bytes of one send.
+    r"""Encode a burst of frames as the bytes of one send.
 
     Raises:
         InvalidValueError: a frame is empty or longer than ``MAX_FRAME``.
 
     >>> encode_frames([b"a", b"bc"])
-    b'\\x00\\x00\\x00\\x01a\\x00\\x00\\x00\\x02bc'
+    b'\x00\x00\x00\x01a\x00\x00\x00\x02bc'
     """
     parts = []
     for frame in frames:

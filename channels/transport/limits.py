@@ -16,7 +16,7 @@ _RECOVERED: Final = 0.5
 """Part of its burst that a peer must have left again before its patience starts anew."""
 
 
-def _positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+def _positive(_: object, attribute: attrs.Attribute[float], value: float) -> None:
     if not value > 0:
         raise InvalidValueError(f"{attribute.name} is {value}; it must be above zero")
 
@@ -72,8 +72,10 @@ class Throttle:
 
     def __init__(self, limit: RateLimit, *, now: float) -> None:
         self._limit = limit
-        self._rates = (limit.frames, limit.bytes)
-        self._tokens = [rate * limit.burst for rate in self._rates]
+        self._most_frames = limit.frames * limit.burst
+        self._most_bytes = limit.bytes * limit.burst
+        self._frames = self._most_frames
+        self._bytes = self._most_bytes
         self._at = now
         self._in_debt_since: float | None = None
 
@@ -83,24 +85,25 @@ class Throttle:
         Raises:
             FloodError: the peer has been in debt for longer than it is borne.
         """
-        limit, tokens = self._limit, self._tokens
+        limit = self._limit
         elapsed, self._at = now - self._at, now
-        recovered = True
-        wait = 0.0
-        for index, (rate, cost) in enumerate(zip(self._rates, (1, size), strict=True)):
-            capacity = rate * limit.burst
-            held = min(tokens[index] + elapsed * rate, capacity)
-            recovered = recovered and held >= capacity * _RECOVERED
-            tokens[index] = held - cost
-            wait = max(wait, (cost - held) / rate)
-        if recovered:
+        frames = min(self._frames + elapsed * limit.frames, self._most_frames)
+        size_left = min(self._bytes + elapsed * limit.bytes, self._most_bytes)
+        if (
+            self._in_debt_since is not None
+            and frames >= self._most_frames * _RECOVERED
+            and size_left >= self._most_bytes * _RECOVERED
+        ):
             self._in_debt_since = None
-        if wait > 0:
-            if self._in_debt_since is None:
-                self._in_debt_since = now
-            elif now - self._in_debt_since > limit.patience:
-                raise FloodError(
-                    f"more than {limit.frames:g} frames or {limit.bytes:g} bytes a second"
-                    f" for {limit.patience:g} s"
-                )
-        return wait
+        self._frames = frames = frames - 1
+        self._bytes = size_left = size_left - size
+        if frames >= 0 and size_left >= 0:
+            return 0.0
+        if self._in_debt_since is None:
+            self._in_debt_since = now
+        elif now - self._in_debt_since > limit.patience:
+            raise FloodError(
+                f"more than {limit.frames:g} frames or {limit.bytes:g} bytes a second"
+                f" for {limit.patience:g} s"
+            )
+        return max(-frames / limit.frames, -size_left / limit.bytes)

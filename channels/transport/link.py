@@ -72,7 +72,7 @@ class Link:
         self._unyielded = 0
         rate = self.limits.rate
         self._throttle = Throttle(rate, now=trio.current_time()) if rate is not None else None
-        self._not_before = -math.inf
+        self._not_before = 0.0
         self._writing: trio.CancelScope | None = None
         self._queue: deque[_Burst] = deque()
 
@@ -209,8 +209,8 @@ class Link:
             raise trio.BusyResourceError("another task is receiving from this link")
         self._receiving = True
         try:
-            if self._throttle is not None:
-                await self._be_throttled()
+            if self._not_before > 0:
+                await trio.sleep_until(self._not_before)
             if not self._inbox:
                 await self._fill()
             else:
@@ -222,17 +222,14 @@ class Link:
             frame = self._inbox.popleft()
             if self._throttle is not None:
                 now = trio.current_time()
-                self._not_before = now + self._throttle.spend(len(frame), now=now)
+                wait = self._throttle.spend(len(frame), now=now)
+                self._not_before = now + wait if wait > 0 else 0.0
             return frame
         except (FrameError, FloodError, PeerTimeoutError) as error:
             await self._kill(error)
             raise
         finally:
             self._receiving = False
-
-    async def _be_throttled(self) -> None:
-        if self._not_before > trio.current_time():
-            await trio.sleep_until(self._not_before)
 
     async def _fill(self) -> None:
         """Read until there is a frame."""

@@ -158,11 +158,7 @@ contract Adjudicator is IAdjudicator, ReentrancyLock {
     // ---- the end
 
     /// @inheritdoc IAdjudicator
-    function settle(Terms calldata terms, Portfolio calldata portfolio)
-        external
-        locks
-        returns (uint256 settled)
-    {
+    function settle(Terms calldata terms, Portfolio calldata portfolio) external locks returns (uint256 settled) {
         bytes32 id = channelId(terms);
         Channel storage channel_ = _channels[id];
         ChannelSlot slot = channel_.slot;

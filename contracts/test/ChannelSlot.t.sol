@@ -40,8 +40,7 @@ contract ChannelSlotTest is Test {
     {
         ChannelSlot slot = slotOf(p, f, flags, times, nonce, nonce / 2);
         vm.assertEq(
-            ChannelSlot.unwrap(slot.withNonce(newer)),
-            ChannelSlot.unwrap(slotOf(p, f, flags, times, newer, nonce / 2))
+            ChannelSlot.unwrap(slot.withNonce(newer)), ChannelSlot.unwrap(slotOf(p, f, flags, times, newer, nonce / 2))
         );
         vm.assertEq(
             ChannelSlot.unwrap(slot.afterSettle()),

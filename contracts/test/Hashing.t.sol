@@ -41,9 +41,7 @@ contract HashingTest is Test {
         vm.assertEq(Hashing.STATE_TYPEHASH, typeHash(string.concat(STATE, PORTFOLIO, POSITION, SPOT)));
         vm.assertEq(
             Hashing.OPENING_TYPEHASH,
-            typeHash(
-                string.concat("Opening(Terms terms,uint128 depositA,uint128 depositB,uint64 validUntil)", TERMS)
-            )
+            typeHash(string.concat("Opening(Terms terms,uint128 depositA,uint128 depositB,uint64 validUntil)", TERMS))
         );
         vm.assertEq(
             Hashing.WITHDRAWAL_TYPEHASH,
@@ -91,9 +89,7 @@ contract HashingTest is Test {
     }
 
     function slow(Position memory p) private pure returns (bytes32) {
-        return keccak256(
-            abi.encode(typeHash(POSITION), p.feed, p.kind, p.expiry, p.strike, p.quantity, p.vol, p.carry)
-        );
+        return keccak256(abi.encode(typeHash(POSITION), p.feed, p.kind, p.expiry, p.strike, p.quantity, p.vol, p.carry));
     }
 
     function slow(Portfolio memory p) private pure returns (bytes32) {
@@ -148,8 +144,7 @@ contract HashingTest is Test {
         vm.assertEq(harness.hashState(state), slow(state));
         Withdrawal memory withdrawal = Withdrawal(state, 7, 9);
         vm.assertEq(
-            harness.hashWithdrawal(withdrawal),
-            keccak256(abi.encode(Hashing.WITHDRAWAL_TYPEHASH, slow(state), 7, 9))
+            harness.hashWithdrawal(withdrawal), keccak256(abi.encode(Hashing.WITHDRAWAL_TYPEHASH, slow(state), 7, 9))
         );
     }
 

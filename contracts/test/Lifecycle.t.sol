@@ -3,9 +3,7 @@ pragma solidity ^0.8.28;
 
 import {Errors} from "../src/libraries/Errors.sol";
 import {Events} from "../src/libraries/Events.sol";
-import {
-    ChannelView, Closing, Party, Phase, Signature, State, Terms
-} from "../src/libraries/Types.sol";
+import {ChannelView, Closing, Party, Phase, Signature, State, Terms} from "../src/libraries/Types.sol";
 import {ChannelTest} from "./utils/ChannelTest.sol";
 import {HostileToken} from "./utils/HostileToken.sol";
 
@@ -36,9 +34,7 @@ contract LifecycleTest is ChannelTest {
             depositData(terms, Party.A, uint128(2 ** 119 - 2 * DEPOSIT)),
             abi.encodeWithSelector(Errors.PotTooLarge.selector)
         );
-        fails(
-            depositData(terms, Party.A, type(uint128).max), abi.encodeWithSelector(Errors.PotTooLarge.selector)
-        );
+        fails(depositData(terms, Party.A, type(uint128).max), abi.encodeWithSelector(Errors.PotTooLarge.selector));
         fails(
             address(0xbad),
             depositData(terms, Party.A, 1),
@@ -220,14 +216,10 @@ contract LifecycleTest is ChannelTest {
         State memory state = stateOf(terms, 1, 0, onePosition());
         (Signature memory a, Signature memory b) = both(harness.hashState(state));
         fails(
-            partyA,
-            disputeData(terms, state, b, a),
-            abi.encodeWithSelector(Errors.InvalidSignature.selector, signerA)
+            partyA, disputeData(terms, state, b, a), abi.encodeWithSelector(Errors.InvalidSignature.selector, signerA)
         );
         fails(
-            partyA,
-            disputeData(terms, state, a, a),
-            abi.encodeWithSelector(Errors.InvalidSignature.selector, signerB)
+            partyA, disputeData(terms, state, a, a), abi.encodeWithSelector(Errors.InvalidSignature.selector, signerB)
         );
         state.channelId = "another";
         fails(
@@ -328,10 +320,7 @@ contract LifecycleTest is ChannelTest {
         fails(closeData(terms, closing), abi.encodeWithSelector(Errors.ValidUntilTooFar.selector, START + 3_601));
         closing = closingOf(terms, 6, 0);
         closing.channelId = "another";
-        fails(
-            closeData(terms, closing),
-            abi.encodeWithSelector(Errors.WrongChannel.selector, id, bytes32("another"))
-        );
+        fails(closeData(terms, closing), abi.encodeWithSelector(Errors.WrongChannel.selector, id, bytes32("another")));
         closing = closingOf(terms, 6, 0);
         (Signature memory a, Signature memory b) = both(harness.hashClosing(closing));
         closing.netToB = 1;
@@ -423,8 +412,7 @@ contract LifecycleTest is ChannelTest {
     function tryAll(Terms memory terms, Phase phase) private {
         bool live = phase != Phase.None && phase != Phase.Closed;
         bool takesStates = phase == Phase.Open || phase == Phase.Disputed;
-        bytes memory exists =
-            abi.encodeWithSelector(Errors.ChannelExists.selector, adjudicator.channelId(terms));
+        bytes memory exists = abi.encodeWithSelector(Errors.ChannelExists.selector, adjudicator.channelId(terms));
         expect(stranger, openData(terms, DEPOSIT, DEPOSIT), phase == Phase.None, exists);
         expect(stranger, depositData(terms, Party.A, 1), live, wrongPhase(phase));
         uint256 snapshot = vm.snapshotState();

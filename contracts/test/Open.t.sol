@@ -37,9 +37,8 @@ contract OpenTest is ChannelTest {
 
     function test_idIsMadeOfDeploymentAndTerms() public view {
         Terms memory terms = defaultTerms();
-        bytes32 expected = keccak256(
-            abi.encode(block.chainid, address(adjudicator), signerA, signerB, harness.hashTerms(terms))
-        );
+        bytes32 expected =
+            keccak256(abi.encode(block.chainid, address(adjudicator), signerA, signerB, harness.hashTerms(terms)));
         vm.assertEq(adjudicator.channelId(terms), expected);
         vm.assertEq(adjudicator.deploymentChainId(), block.chainid);
     }
@@ -64,9 +63,7 @@ contract OpenTest is ChannelTest {
         vm.warp(until + 1);
         fails(data, abi.encodeWithSelector(Errors.Expired.selector, until));
         bytes32 structHash = signed(terms, DEPOSIT, DEPOSIT, 0);
-        data = openData(
-            terms, DEPOSIT, DEPOSIT, 0, long(PARTY_A_KEY, structHash), long(PARTY_B_KEY, structHash)
-        );
+        data = openData(terms, DEPOSIT, DEPOSIT, 0, long(PARTY_A_KEY, structHash), long(PARTY_B_KEY, structHash));
         fails(data, abi.encodeWithSelector(Errors.Expired.selector, 0));
     }
 
@@ -101,9 +98,7 @@ contract OpenTest is ChannelTest {
         fails(withSignatures(new bytes(65), goodB), notA);
         fails(withSignatures(bytes.concat(good, hex"00"), goodB), notA);
         // Signed for other amounts.
-        fails(
-            openData(defaultTerms(), DEPOSIT, DEPOSIT + 1, openingUntil(), good, goodB), notA
-        );
+        fails(openData(defaultTerms(), DEPOSIT, DEPOSIT + 1, openingUntil(), good, goodB), notA);
     }
 
     function test_refusesHighSAndOddV() public {
@@ -127,8 +122,7 @@ contract OpenTest is ChannelTest {
         Terms memory terms = defaultTerms();
         terms.partyA = address(wallet);
         bytes32 structHash = signed(terms, DEPOSIT, DEPOSIT, openingUntil());
-        bytes memory data =
-            openData(terms, DEPOSIT, DEPOSIT, openingUntil(), "whatever", long(PARTY_B_KEY, structHash));
+        bytes memory data = openData(terms, DEPOSIT, DEPOSIT, openingUntil(), "whatever", long(PARTY_B_KEY, structHash));
         bytes memory notA = abi.encodeWithSelector(Errors.InvalidSignature.selector, address(wallet));
 
         fails(data, notA);
@@ -276,10 +270,7 @@ contract OpenTest is ChannelTest {
         Terms memory terms = defaultTerms();
         vm.prank(partyB);
         token.approve(address(adjudicator), DEPOSIT - 1);
-        fails(
-            openData(terms, DEPOSIT, DEPOSIT),
-            abi.encodeWithSelector(Errors.TransferFailed.selector, address(token))
-        );
+        fails(openData(terms, DEPOSIT, DEPOSIT), abi.encodeWithSelector(Errors.TransferFailed.selector, address(token)));
         vm.assertEq(gainOf(partyA), 0);
         assertPhase(adjudicator.channelId(terms), Phase.None);
     }
@@ -326,10 +317,7 @@ contract OpenTest is ChannelTest {
             }
         }
         bad.setFault(HostileToken.Fault.Fee, address(0));
-        fails(
-            data,
-            abi.encodeWithSelector(Errors.WrongAmountReceived.selector, 2 * DEPOSIT, 2 * DEPOSIT * 99 / 100)
-        );
+        fails(data, abi.encodeWithSelector(Errors.WrongAmountReceived.selector, 2 * DEPOSIT, 2 * DEPOSIT * 99 / 100));
         bad.setFault(HostileToken.Fault.None, address(0));
         bad.setBalanceFails(true);
         fails(data, abi.encodeWithSelector(Errors.BalanceUnknown.selector, address(bad)));

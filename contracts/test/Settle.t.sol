@@ -31,8 +31,7 @@ contract SettleTest is ChannelTest {
     }
 
     function test_paysByNet_clampedOnlyHere() public {
-        int128[5] memory nets =
-            [int128(0), 1_000e6, -1_000e6, int128(DEPOSIT) + 1, -int128(DEPOSIT) - 1];
+        int128[5] memory nets = [int128(0), 1_000e6, -1_000e6, int128(DEPOSIT) + 1, -int128(DEPOSIT) - 1];
         int256[5] memory gains = [int256(0), -1_000e6, 1_000e6, -D, D];
         for (uint256 i; i < nets.length; ++i) {
             uint256 snapshot = vm.snapshotState();
@@ -50,9 +49,7 @@ contract SettleTest is ChannelTest {
         fails(
             settleData(terms, other),
             abi.encodeWithSelector(
-                Errors.PortfolioMismatch.selector,
-                harness.hashPortfolio(onePosition()),
-                harness.hashPortfolio(other)
+                Errors.PortfolioMismatch.selector, harness.hashPortfolio(onePosition()), harness.hashPortfolio(other)
             )
         );
     }

@@ -63,7 +63,7 @@ interface IAdjudicator {
 
     /// @notice Starts the dispute window on `state` if it is newer than what is recorded, else on that. Only for a
     /// party or a signer. In a running window it acts as `checkpoint`.
-    /// @dev The whole portfolio is in calldata so that the other side can rebuild it. A state that is not newer is
+    /// @dev The whole portfolio is in calldata so that the other side can rebuild it. A state of this channel not newer is
     /// ignored unread; a newer one out of its box reverts when it would start the window.
     ///
     /// **May lose funds**: if more than `maxInFlight` nonces above the filed one are recorded by the deadline, the

@@ -25,9 +25,7 @@ interface IAttestedOracle is IOracle {
     event SpotSubmitted(bytes32 indexed feed, uint64 indexed observedAt, uint256 count, uint128 price);
     /// @notice A settlement round now has `count` prices with this median, known from `knownAt` on (both 0 while below
     /// the threshold).
-    event SettlementSubmitted(
-        bytes32 indexed feed, uint64 indexed time, uint256 count, uint128 price, uint256 knownAt
-    );
+    event SettlementSubmitted(bytes32 indexed feed, uint64 indexed time, uint256 count, uint128 price, uint256 knownAt);
     /// @notice An attester signed two prices for the same round (`round` is its storage key) and counts no more in it.
     event AttesterDropped(bytes32 indexed round, address indexed attester);
     /// @notice A last resort was recorded: observed at that time (0 = never), final from `finalAt` on.
@@ -62,22 +60,16 @@ interface IAttestedOracle is IOracle {
 
     /// @notice Adds prices observed at one time, each with its attester's signature. Skips attesters already counted.
     /// @return count attesters that now count in the round.
-    function submitSpot(
-        bytes32 feed,
-        uint64 observedAt,
-        uint128[] calldata prices,
-        Signature[] calldata signatures
-    ) external returns (uint256 count);
+    function submitSpot(bytes32 feed, uint64 observedAt, uint128[] calldata prices, Signature[] calldata signatures)
+        external
+        returns (uint256 count);
 
     /// @notice Adds settlement prices for one full hour, each with its attester's signature. Skips attesters already
     /// counted.
     /// @return count attesters that now count in the round.
-    function submitSettlement(
-        bytes32 feed,
-        uint64 time,
-        uint128[] calldata prices,
-        Signature[] calldata signatures
-    ) external returns (uint256 count);
+    function submitSettlement(bytes32 feed, uint64 time, uint128[] calldata prices, Signature[] calldata signatures)
+        external
+        returns (uint256 count);
 
     /// @notice The attesters, in the order of construction.
     function attesters() external view returns (address[] memory);

@@ -92,8 +92,9 @@ library ChannelSlotLibrary {
 
     /// @notice The slot once `settle` has run: in run-off, with its flag.
     function afterSettle(ChannelSlot self) internal pure returns (ChannelSlot) {
-        return ChannelSlot.wrap(
-            (ChannelSlot.unwrap(self) & ~uint256(type(uint8).max)) | uint256(Phase.RunOff) | SETTLED_FLAG
-        );
+        return
+            ChannelSlot.wrap(
+                (ChannelSlot.unwrap(self) & ~uint256(type(uint8).max)) | uint256(Phase.RunOff) | SETTLED_FLAG
+            );
     }
 }

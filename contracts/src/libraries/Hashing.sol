@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {
-    Closing, DisputeAuthorisation, Opening, Portfolio, Position, Spot, State, Terms, Withdrawal
-} from "./Types.sol";
+import {Closing, DisputeAuthorisation, Opening, Portfolio, Position, Spot, State, Terms, Withdrawal} from "./Types.sol";
 
 /// @notice EIP-712 hashes of everything that is signed, and the id of a channel.
 /// @dev Structs of static members are hashed as they lie in calldata. A word with dirty upper bits therefore hashes to
@@ -174,15 +172,15 @@ library Hashing {
     }
 
     function hash(Withdrawal calldata withdrawal) internal pure returns (bytes32) {
-        return keccak256(
-            abi.encode(WITHDRAWAL_TYPEHASH, hash(withdrawal.state), withdrawal.amountA, withdrawal.amountB)
-        );
+        return
+            keccak256(abi.encode(WITHDRAWAL_TYPEHASH, hash(withdrawal.state), withdrawal.amountA, withdrawal.amountB));
     }
 
     function hash(Closing calldata closing) internal pure returns (bytes32) {
-        return keccak256(
-            abi.encode(CLOSING_TYPEHASH, closing.channelId, closing.nonce, closing.validUntil, closing.netToB)
-        );
+        return
+            keccak256(
+                abi.encode(CLOSING_TYPEHASH, closing.channelId, closing.nonce, closing.validUntil, closing.netToB)
+            );
     }
 
     function hash(DisputeAuthorisation calldata authorisation) internal pure returns (bytes32) {

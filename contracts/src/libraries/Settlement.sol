@@ -34,8 +34,12 @@ library Settlement {
     /// the decision is as of that moment.
     function horizon(ChannelSlot slot, uint256 settlementGrace) internal view returns (uint256 last) {
         last = block.timestamp;
-        if (callUndecided(slot, Party.A, settlementGrace) && slot.cureEnd(Party.A) < last) last = slot.cureEnd(Party.A);
-        if (callUndecided(slot, Party.B, settlementGrace) && slot.cureEnd(Party.B) < last) last = slot.cureEnd(Party.B);
+        if (callUndecided(slot, Party.A, settlementGrace) && slot.cureEnd(Party.A) < last) {
+            last = slot.cureEnd(Party.A);
+        }
+        if (callUndecided(slot, Party.B, settlementGrace) && slot.cureEnd(Party.B) < last) {
+            last = slot.cureEnd(Party.B);
+        }
     }
 
     /// @notice Settles every position of `portfolio` that has expired and has a price.
@@ -73,9 +77,8 @@ library Settlement {
                 }
                 if (known) {
                     if (price != 0) {
-                        int256 payoff = Payoff.truncated(
-                            position.kind, position.strike, position.quantity, price, terms.unit
-                        );
+                        int256 payoff =
+                            Payoff.truncated(position.kind, position.strike, position.quantity, price, terms.unit);
                         result.netToB = Payoff.moveNet(result.netToB, payoff);
                     }
                     continue;

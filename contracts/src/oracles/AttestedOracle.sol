@@ -80,12 +80,10 @@ contract AttestedOracle is IAttestedOracle {
     // ---- submitting
 
     /// @inheritdoc IAttestedOracle
-    function submitSpot(
-        bytes32 feed,
-        uint64 observedAt,
-        uint128[] calldata prices,
-        Signature[] calldata signatures
-    ) external returns (uint256 count) {
+    function submitSpot(bytes32 feed, uint64 observedAt, uint128[] calldata prices, Signature[] calldata signatures)
+        external
+        returns (uint256 count)
+    {
         bytes32 key = _key(SPOT_TYPEHASH, feed, observedAt);
         Round storage round = _rounds[key];
         count = _submit(round, key, SPOT_TYPEHASH, feed, observedAt, prices, signatures);
@@ -98,12 +96,10 @@ contract AttestedOracle is IAttestedOracle {
     }
 
     /// @inheritdoc IAttestedOracle
-    function submitSettlement(
-        bytes32 feed,
-        uint64 time,
-        uint128[] calldata prices,
-        Signature[] calldata signatures
-    ) external returns (uint256 count) {
+    function submitSettlement(bytes32 feed, uint64 time, uint128[] calldata prices, Signature[] calldata signatures)
+        external
+        returns (uint256 count)
+    {
         if (time % HOUR != 0) revert NotFullHour(time);
         (Status status,) = settlementPrice(feed, time);
         if (status != Status.Unset) revert AlreadyFinal();

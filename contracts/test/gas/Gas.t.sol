@@ -47,10 +47,7 @@ contract GasTest is ChannelTest {
         return transact(partyA, openData(terms, DEPOSIT, DEPOSIT));
     }
 
-    function sendCheckpoint(Terms memory terms, uint64 nonce, Portfolio memory portfolio)
-        internal
-        returns (uint256)
-    {
+    function sendCheckpoint(Terms memory terms, uint64 nonce, Portfolio memory portfolio) internal returns (uint256) {
         return transact(partyB, checkpointData(terms, nonce, portfolio));
     }
 
@@ -80,9 +77,8 @@ contract GasTest is ChannelTest {
         if (count != 0) portfolio.spots[0] = Spot(ETH, 3_123.45e18);
         portfolio.positions = new Position[](count);
         for (uint256 i; i < count; ++i) {
-            portfolio.positions[i] = Position(
-                ETH, uint8(i % 2), EXPIRY, uint128(2_000 + 25 * i) * 1e18, 1.5e18, 0.6543e18, 0.0421e18
-            );
+            portfolio.positions[i] =
+                Position(ETH, uint8(i % 2), EXPIRY, uint128(2_000 + 25 * i) * 1e18, 1.5e18, 0.6543e18, 0.0421e18);
         }
     }
 

@@ -36,9 +36,8 @@ abstract contract ChannelTest is Test {
     string private constant STATE =
         "(bytes32,uint64,uint64,(int128,uint128,uint128,uint64,(bytes32,uint128)[],(bytes32,uint8,uint64,uint128,int128,uint128,int128)[]))";
     bytes4 internal constant DISPUTE = bytes4(keccak256(bytes(string.concat("dispute(", TERMS, ")"))));
-    bytes4 internal constant DISPUTE_STATE = bytes4(
-        keccak256(bytes(string.concat("dispute(", TERMS, ",", STATE, ",(bytes32,bytes32),(bytes32,bytes32))")))
-    );
+    bytes4 internal constant DISPUTE_STATE =
+        bytes4(keccak256(bytes(string.concat("dispute(", TERMS, ",", STATE, ",(bytes32,bytes32),(bytes32,bytes32))"))));
 
     /// Where the Adjudicator's mapping of channels lies.
     uint256 internal constant CHANNELS_SLOT = 2;
@@ -177,9 +176,7 @@ abstract contract ChannelTest is Test {
         bytes memory signatureA,
         bytes memory signatureB
     ) internal pure returns (bytes memory) {
-        return abi.encodeCall(
-            IAdjudicator.open, (terms, depositA, depositB, validUntil, signatureA, signatureB)
-        );
+        return abi.encodeCall(IAdjudicator.open, (terms, depositA, depositB, validUntil, signatureA, signatureB));
     }
 
     function depositData(Terms memory terms, Party party, uint128 amount) internal pure returns (bytes memory) {

@@ -5,7 +5,15 @@ import {Hashing} from "../../src/libraries/Hashing.sol";
 import {Payoff} from "../../src/libraries/Payoff.sol";
 import {Signatures} from "../../src/libraries/Signatures.sol";
 import {
-    Closing, DisputeAuthorisation, Opening, Portfolio, Position, Spot, State, Terms, Withdrawal
+    Closing,
+    DisputeAuthorisation,
+    Opening,
+    Portfolio,
+    Position,
+    Spot,
+    State,
+    Terms,
+    Withdrawal
 } from "../../src/libraries/Types.sol";
 
 /// @notice The contract's hashes and payoffs as calls of their own. Python compiles this and compares, value by value.
@@ -31,9 +39,7 @@ contract HashingHarness {
     }
 
     function hashOpening(Opening calldata opening) external pure returns (bytes32) {
-        return Hashing.hashOpening(
-            Hashing.hash(opening.terms), opening.depositA, opening.depositB, opening.validUntil
-        );
+        return Hashing.hashOpening(Hashing.hash(opening.terms), opening.depositA, opening.depositB, opening.validUntil);
     }
 
     function hashWithdrawal(Withdrawal calldata withdrawal) external pure returns (bytes32) {

@@ -1,0 +1,252 @@
+"""The chain as a peer and a monitor use it: one account, one Adjudicator, one endpoint.
+
+::
+
+    async with open_chain(provider, adjudicator=address, account=key, store=store) as chain:
+        await chain.submit(Checkpoint(terms=terms, newest=state), key=b"...")
+        async for update in chain.updates():
+            ...
+
+Everything runs in the nursery that `open_chain` opens and closes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+from web3 import AsyncWeb3
+
+from channels.chain.accounts import TransactionSigner
+from channels.chain.artifacts import load_artifact
+from channels.chain.bindings import AdjudicatorReader, encode_call
+from channels.chain.contracts import OracleReader, Token
+from channels.chain.fees import FeePolicy
+from channels.chain.heads import Finality, HeadFollower
+from channels.chain.jobs import Intent, JobFinal, JobMined, JobStream
+from channels.chain.provider import open_provider
+from channels.chain.records import RecordStore
+from channels.chain.rpc import BlockId, Provider, Rpc
+from channels.chain.subscription import Subscription
+from channels.chain.transactions import TransactionManager
+from channels.errors import EndpointError, InvalidValueError, ReorgTooDeepError
+from channels.protocol.calls import Call
+from channels.protocol.eip712 import Address, checksum
+from channels.protocol.facts import ChannelView, Head
+from channels.protocol.types import Domain
+
+__all__ = ["EthereumChain", "open_chain"]
+
+
+class EthereumChain:
+    """One account's view of one Adjudicator. Make one with `open_chain`.
+
+    Reads may raise `channels.errors.EndpointError` at any time; heads and jobs never do, they wait
+    and show ``trouble``.
+    """
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        domain: Domain,
+        follower: HeadFollower,
+        transactions: TransactionManager,
+    ) -> None:
+        self.domain = domain
+        self.rpc = rpc
+        self.transactions = transactions
+        self.reader = AdjudicatorReader(rpc, domain.adjudicator)
+        self._follower = follower
+
+    # ---- the head
+
+    @property
+    def head(self) -> Head:
+        """The newest block known, and the newest final one."""
+        return self._follower.head
+
+    @property
+    def account(self) -> Address:
+        """The account that pays for transactions."""
+        return self.transactions.account
+
+    @property
+    def trouble(self) -> EndpointError | ReorgTooDeepError | None:
+        """What is wrong with the endpoint right now; None if nothing is."""
+        return self._follower.trouble
+
+    @property
+    def last_answer(self) -> float:
+        """Trio time of the endpoint's last good answer about the head."""
+        return self._follower.last_answer
+
+    async def wait_for_head(self) -> Head:
+        """The newest block known; at once, as an open chain always has one."""
+        await trio.lowlevel.checkpoint()
+        return self.head
+
+    def updates(self, since: int | None = None) -> Subscription:
+        """Every block from ``since`` on (default: the present head), with the contract's events.
+
+        Give the block after the last *final* one that was taken in. Each reader goes at its own
+        pace and costs no memory by being slow. Usable as it is or in an ``async with`` block.
+        """
+        return Subscription(self._follower, since)
+
+    async def wait_until(self, timestamp: int, *, final: bool = False) -> Head:
+        """Wait for a block, or a final block, of at least this time."""
+        while True:
+            changed, head = self._follower.changed, self.head
+            if (head.final_timestamp if final else head.timestamp) >= timestamp:
+                return head
+            await changed.wait()
+
+    # ---- the contract
+
+    async def view(self, channel_id: bytes, block: BlockId | None = None) -> ChannelView:
+        """A channel's storage at ``block`` (default: the head), its phase at that block's time."""
+        if block is None or isinstance(block, int):
+            tip = self._follower.tip
+            at = tip if block is None else await self._follower.block_at(block)
+            return await self.reader.view_at(channel_id, at.hash, at.timestamp)
+        return await self.reader.view(channel_id, block)
+
+    async def dispute_count(self, block: BlockId | None = None) -> int:
+        """Disputes ever filed with the Adjudicator, as of ``block`` (default: the head)."""
+        return await self.reader.dispute_count(self.head.hash if block is None else block)
+
+    async def claimable(self, token: Address, payee: Address) -> int:
+        """Failed payouts of ``token`` that ``payee`` can claim, base units."""
+        return await self.reader.claimable(token, payee, self.head.hash)
+
+    def oracle(self, address: Address) -> OracleReader:
+        """An oracle's prices."""
+        return OracleReader(self.rpc, address)
+
+    def token(self, address: Address) -> Token:
+        """An ERC-20 token."""
+        return Token(self.rpc, address)
+
+    # ---- transactions
+
+    async def submit(self, call: Call, *, key: bytes, fee_limit: int = 0) -> None:
+        """Accept a call to the Adjudicator; on return it is stored and will be seen through.
+
+        ``key`` names the job for ever: given again, nothing happens, unless the job had failed.
+        ``fee_limit`` is the most to pay per gas, wei; 0: as the fee policy says.
+
+        Raises:
+            InvalidValueError: the key names another job.
+            StorageError: not stored, so not accepted.
+        """
+        encoded = encode_call(call)
+        intent = Intent(
+            name=encoded.name,
+            to=self.domain.adjudicator,
+            data=encoded.data,
+            answer=encoded.answer,
+            repeatable=encoded.repeatable,
+            fee_limit=fee_limit,
+        )
+        await self.transactions.submit(key, intent)
+
+    async def transact(self, intent: Intent, *, key: bytes) -> None:
+        """Accept any other transaction, in the same way."""
+        await self.transactions.submit(key, intent)
+
+    async def wait_mined(self, key: bytes) -> JobMined | JobFinal:
+        """Wait until a job is mined. Raises as `TransactionManager.wait_mined`."""
+        return await self.transactions.wait_mined(key)
+
+    async def wait(self, key: bytes) -> JobFinal:
+        """Wait until a job is final. Raises as `TransactionManager.wait`."""
+        return await self.transactions.wait(key)
+
+    def job_updates(self) -> JobStream:
+        """What becomes of all jobs, from now on; use it in a ``with`` block."""
+        return self.transactions.updates()
+
+    def web3(self) -> AsyncWeb3[Any]:
+        """A web3 instance on the same endpoint, for what this library does not offer."""
+        return AsyncWeb3(self.rpc.provider)
+
+
+@asynccontextmanager
+async def open_chain(
+    endpoint: str | Provider,
+    *,
+    adjudicator: Address,
+    account: TransactionSigner,
+    store: RecordStore,
+    finality: Finality | None = None,
+    poll_interval: float = 1.0,
+    fees: FeePolicy | None = None,
+) -> AsyncIterator[EthereumChain]:
+    """Connect to a chain and follow it while the block lasts.
+
+    ``endpoint`` is a URL or a provider, such as an `EmbeddedChain`. ``finality`` defaults to the
+    ``finalized`` tag. ``poll_interval`` in seconds.
+
+    Raises:
+        EndpointError: no answer.
+        InvalidValueError: what stands at ``adjudicator`` is not the contract of this package.
+        StorageError: the records of earlier transactions cannot be read.
+    """
+    if isinstance(endpoint, str):
+        async with (
+            open_provider(endpoint) as provider,
+            open_chain(
+                provider,
+                adjudicator=adjudicator,
+                account=account,
+                store=store,
+                finality=finality,
+                poll_interval=poll_interval,
+                fees=fees,
+            ) as chain,
+        ):
+            yield chain
+        return
+    rpc = Rpc(endpoint)
+    chain_id = await rpc.chain_id()
+    await _check_code(rpc, adjudicator)
+    follower = HeadFollower(
+        rpc,
+        adjudicator,
+        finality=finality if finality is not None else Finality.tag(),
+        poll_interval=poll_interval,
+    )
+    await follower.start()
+    transactions = TransactionManager(
+        rpc, follower, account, chain_id=chain_id, store=store, fees=fees
+    )
+    await transactions.start()
+    domain = Domain(chain_id=chain_id, adjudicator=adjudicator)
+    failure: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(follower.run)
+            nursery.start_soon(transactions.run)
+            try:
+                yield EthereumChain(rpc, domain, follower, transactions)
+            except BaseException as error:
+                failure = error
+                raise
+            finally:
+                nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        # What the block raised is the caller's own; only our tasks' failures come as a group.
+        if failure is not None and group.exceptions == (failure,):
+            raise failure from failure.__cause__
+        raise
+
+
+async def _check_code(rpc: Rpc, adjudicator: Address) -> None:
+    artifact = load_artifact("Adjudicator")
+    if not artifact.is_code(await rpc.code(adjudicator)):
+        raise InvalidValueError(
+            f"what stands at {checksum(adjudicator)} is not this package's Adjudicator",
+            next_step="check the address and the chain; another contract may lose funds",
+        )

@@ -1,0 +1,65 @@
+"""Fixtures of all tests: Anvil nodes where there are any; and ``tests`` made importable."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+ANVIL = ROOT / "node_modules" / ".bin" / "anvil"
+NO_ANVIL = "no node_modules/.bin/anvil: `npm ci` brings it"
+
+
+def start_anvil(*options: str) -> tuple[subprocess.Popen[bytes], str]:
+    """Start a node on a free port; return it and its URL once it listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    node = subprocess.Popen(
+        [str(ANVIL), "--port", str(port), "--hardfork", "prague", "--silent", *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    patience = time.monotonic() + 20
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if node.poll() is not None or time.monotonic() > patience:
+                node.kill()
+                pytest.fail("anvil did not start")
+            time.sleep(0.02)  # no event tells that another process listens
+        else:
+            return node, f"http://127.0.0.1:{port}"
+
+
+def _anvil(*options: str) -> Iterator[str]:
+    if not ANVIL.exists():
+        pytest.skip(NO_ANVIL)
+    node, url = start_anvil(*options)
+    try:
+        yield url
+    finally:
+        node.terminate()
+        node.wait(10)
+
+
+@pytest.fixture(scope="session")
+def anvil_url() -> Iterator[str]:
+    """URL of an Anvil node that all tests share: use accounts and contracts of your own."""
+    yield from _anvil("--chain-id", "31337")
+
+
+@pytest.fixture(scope="session")
+def other_anvil_url() -> Iterator[str]:
+    """URL of a second node, of another chain id, whose blocks are final two slots later."""
+    yield from _anvil("--chain-id", "31338", "--slots-in-an-epoch", "1")
