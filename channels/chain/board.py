@@ -147,9 +147,12 @@ class JobBoard:
 
     # ---- for the manager
 
+    def _is_open(self, key: bytes) -> bool:
+        job = self._jobs.get(key)
+        return job is not None and job.stage not in (Stage.FINAL, Stage.FAILED)
+
     def _open_jobs(self) -> list[JobRecord]:
-        ended = (Stage.FINAL, Stage.FAILED)
-        jobs = [job for job in self._jobs.values() if job.stage not in ended]
+        jobs = [job for key, job in self._jobs.items() if self._is_open(key)]
         return sorted(jobs, key=lambda job: job.sequence)
 
     async def _save(self, job: JobRecord) -> None:

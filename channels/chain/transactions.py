@@ -43,7 +43,7 @@ _MOST_ATTEMPTS: Final = 8
 
 @attrs.frozen
 class _Verdict:
-    """What a simulation says: the gas it takes, or why it fails."""
+    """What a simulation says: the gas to give, or why it fails."""
 
     gas: int = 0
     reason: str = ""
@@ -77,6 +77,8 @@ class TransactionManager(JobBoard):
         self._chain_id = chain_id
         self._fees = fees if fees is not None else FeePolicy()
         self._sent_at: dict[bytes, int] = {}
+        self._untold: dict[bytes, JobBroadcast] = {}
+        self._seen_to: dict[bytes, bytes] = {}
         self._nonce = 0
 
     @property
@@ -99,14 +101,18 @@ class TransactionManager(JobBoard):
                 await _first_of(changed, self._wake)
 
     async def _advance_all(self) -> bool:
+        tip = self._follower.tip.hash
         jobs = sorted(self._open_jobs(), key=_place)
+        jobs = [each for each in jobs if self._seen_to.get(each.key) != tip]
         if not jobs:
             return True
-        self._nonce = await self._rpc.nonce(self.account, self._follower.tip.hash)
+        self._nonce = await self._rpc.nonce(self.account, tip)
         complete = True
         for job in jobs:
             try:
                 await self._advance(job)
+                if self._is_open(job.key):
+                    self._seen_to[job.key] = tip
             except RpcRefusedError as error:
                 self._stall(job, error.reply)
                 complete = False
@@ -238,7 +244,7 @@ class TransactionManager(JobBoard):
             gas = await self._rpc.estimate_gas(
                 job.to, job.data, sender=self.account, value=job.value, block=block
             )
-            gas = job.gas or gas
+            gas = job.gas or gas + gas // 4  # state may change; unused gas costs nothing
             if job.answer is None or job.to is None:
                 return _Verdict(gas)
             answer = await self._rpc.call(job.to, job.data, sender=self.account, block=block)
@@ -299,7 +305,7 @@ class TransactionManager(JobBoard):
                 to=self.account if filler else job.to,
                 data=b"" if filler else job.data,
                 value=0 if filler else job.value,
-                gas=_FILLER_GAS if filler else self._with_margin(gas),
+                gas=_FILLER_GAS if filler else gas,
                 max_fee=bid.max_fee,
                 priority_fee=bid.priority_fee,
             )
@@ -312,10 +318,6 @@ class TransactionManager(JobBoard):
             filler=filler,
         )
 
-    def _with_margin(self, gas: int) -> int:
-        # State may change before it is mined; a quarter more costs nothing unless used.
-        return min(gas + gas // 4, self._follower.tip.gas_limit or gas * 2)
-
     async def _store_and_send(self, job: JobRecord, attempt: Attempt, variant: Variant) -> None:
         others = tuple(each for each in self._jobs[job.key].attempts if each.nonce != attempt.nonce)
         await self._save(
@@ -326,15 +328,13 @@ class TransactionManager(JobBoard):
             )
         )
         self._sent_at[variant.hash] = self._follower.tip.number
-        self._tell(
-            JobBroadcast(
-                key=job.key,
-                name=job.name,
-                transaction_hash=variant.hash,
-                nonce=attempt.nonce,
-                bid=Bid(max_fee=variant.max_fee, priority_fee=variant.priority_fee),
-                filler=variant.filler,
-            )
+        self._untold[variant.hash] = JobBroadcast(
+            key=job.key,
+            name=job.name,
+            transaction_hash=variant.hash,
+            nonce=attempt.nonce,
+            bid=Bid(max_fee=variant.max_fee, priority_fee=variant.priority_fee),
+            filler=variant.filler,
         )
         await self._broadcast(job, variant)
 
@@ -346,10 +346,14 @@ class TransactionManager(JobBoard):
             reply = error.reply.lower()
             if "underpriced" in reply:
                 self._sent_at[variant.hash] = -self._fees.replace_after  # raise it at the next head
-            elif not any(
-                text in reply for text in ("known", "nonce too low", "oldnonce", "already imported")
-            ):
+                return
+            if "nonce too low" in reply or "oldnonce" in reply:
+                return  # one of this nonce is mined, and the next head shows which
+            if not any(text in reply for text in ("known", "already imported")):
                 self._stall(job, error.reply)
+                return
+        if (update := self._untold.pop(variant.hash, None)) is not None:
+            self._tell(update)
 
     def _is_due(self, variant: Variant) -> bool:
         sent = self._sent_at.setdefault(variant.hash, self._follower.tip.number)
@@ -373,6 +377,8 @@ class TransactionManager(JobBoard):
         for attempt in job.attempts:
             for variant in attempt.variants:
                 self._sent_at.pop(variant.hash, None)
+                self._untold.pop(variant.hash, None)
+        self._seen_to.pop(job.key, None)
         self._tell(ending(ended))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import click
@@ -15,6 +16,8 @@ __all__ = ["main"]
 @click.version_option(__version__, prog_name="option-channels")
 def main() -> None:
     """Trade options with a counterparty in a state channel."""
+    # What the library logs it also reports; a command shows it in its own way.
+    logging.getLogger("channels").addHandler(logging.NullHandler())
 
 
 @main.command()

@@ -16,8 +16,9 @@ from channels.dispute.actions import (
     WakeAt,
 )
 from channels.dispute.decision import Policy, decide
+from channels.dispute.engine import Pace
 from channels.dispute.evidence import Evidence, Watched, evidence_of
-from channels.dispute.monitor import Monitor, Pace, open_monitor, watch_channels
+from channels.dispute.monitor import Monitor, open_monitor, watch_channels
 from channels.dispute.reports import (
     ChannelFinished,
     DisputeFound,

@@ -17,7 +17,7 @@ from channels.dispute.archive import Archive
 from channels.dispute.guard import Guard, Station
 from channels.dispute.ports import UpdateLike
 from channels.dispute.reports import ChannelFinished
-from channels.errors import ChainError, StorageError
+from channels.errors import ChainError, OurError, StorageError
 from channels.protocol.facts import DisputeStarted, Head, PayoutDeferred, PositionsSettled
 
 __all__ = ["Engine", "Pace"]
@@ -101,8 +101,8 @@ class Engine:
             try:
                 async for update in self._chain.updates(None if cursor is None else cursor + 1):
                     self._take_in(update)
-            except (ChainError, OurError) as error:
-                text = f"the chain can be followed no further, every channel is read again: {error}"
+            except Exception as error:  # whatever it is, nobody else follows the chain for us
+                text = f"the chain can be followed no further; everything is read again: {error!r}"
                 self._alert(AlertCode.CHAIN_TROUBLE, text, level=Level.CRITICAL)
             self._counter.missed, self._taken = True, None
             self._wake.set()
@@ -136,9 +136,10 @@ class Engine:
         with self._chain.job_updates() as updates:
             async for update in updates:
                 guard = self._station.jobs.get(update.key)
-                if guard is not None and isinstance(update, JobStalled | JobFailed):
-                    failed = isinstance(update, JobFailed)
-                    guard.job_refused(update.key, str(update.error) if failed else update.reason)
+                if guard is not None and isinstance(update, JobStalled):
+                    guard.job_refused(update.key, update.reason)
+                elif guard is not None and isinstance(update, JobFailed):
+                    guard.job_refused(update.key, str(update.error))
 
     # ---- acting
 
@@ -149,7 +150,12 @@ class Engine:
         self._head_since = trio.current_time()
         while True:
             self._wake = trio.Event()
-            await self._step()
+            try:
+                await self._step()
+            except Exception as error:  # a round that fails must not be the last one
+                text = f"a bug in option-channels, the round is tried again: {error!r}"
+                self._alert_once(AlertCode.BUG, text, level=Level.CRITICAL)
+                await trio.sleep(self._pace.retry_after)
             with trio.move_on_after(self._pace.retry_after):
                 await self._wake.wait()
 

@@ -1,8 +1,8 @@
 """One watched channel as the monitor works on it: read, decide, tell, submit.
 
 What is decided is in `decision`; this only fetches the facts it asks for and carries the answer
-out. A `Guard` holds nothing that must survive but its evidence. Whatever fails raises, and the monitor
-looks again at the next head: **a failure that dropped a duty may lose funds**.
+out. A `Guard` holds nothing that must survive but its evidence. Whatever fails raises, and the
+monitor looks again at the next head: **a failure that dropped a duty may lose funds**.
 """
 
 from __future__ import annotations

@@ -16,33 +16,25 @@ Source: design, watchtower.md "Engine".
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-import attrs
 import trio
 
-from channels.chain.jobs import JobFailed, JobStalled
-from channels.dispute.agenda import Agenda, DisputeCounter, Reason
+from channels.dispute.actions import Alert
+from channels.dispute.agenda import Reason
 from channels.dispute.archive import Archive
-from channels.dispute.decision import Alert, AlertCode, Level, Policy
+from channels.dispute.decision import Policy
+from channels.dispute.engine import Engine, Pace
 from channels.dispute.evidence import Evidence, Watched, check_evidence, start_watching
 from channels.dispute.guard import Guard, PriceBook, Station, Voice
-from channels.dispute.ports import ChainPort, RecordsPort, UpdateLike
-from channels.dispute.reports import ChannelFinished, Report, Stream
-from channels.errors import ChainError, OurError, StorageError
-from channels.protocol.facts import (
-    DisputeStarted,
-    Head,
-    OnChainPhase,
-    PayoutDeferred,
-    PositionsSettled,
-)
+from channels.dispute.ports import ChainPort, RecordsPort
+from channels.dispute.reports import Report, Stream
+from channels.protocol.facts import OnChainPhase
 from channels.protocol.types import channel_id
 
-__all__ = ["Monitor", "Pace", "open_monitor", "watch_channels"]
+__all__ = ["Monitor", "open_monitor", "watch_channels"]
 
 T = TypeVar("T")
 
@@ -54,32 +46,11 @@ class Monitor:
     the oldest first, and never holds up a defence.
     """
 
-    def __init__(
-        self, chain: ChainPort, *, records: RecordsPort, policy: Policy, pace: Pace
-    ) -> None:
-        self._chain = chain
-        self._archive = Archive(records)
-        self._pace = pace
-        self._voice = Voice()
-        self._station = Station(
-            chain=chain, policy=policy, voice=self._voice, prices=PriceBook(chain)
-        )
-        self._guards: dict[bytes, Guard] = {}
-        self._agenda = Agenda()
-        self._counter = DisputeCounter()
-        self._unread: set[bytes] = set()
-        self._unsaved: set[bytes] = set()
-        self._failing: dict[bytes, str] = {}
-        self._closed: set[bytes] = set()
-        self._told: set[tuple[AlertCode, Level]] = set()
-        self._taken: Head | None = None
-        self._seen_head = b""
-        self._followed = self._provisional = False
-        self._head_since = self._round_since = 0.0
-        self._wake = trio.Event()
-        self._ready = trio.Event()
-
-    # ---- what a bot uses
+    def __init__(self, engine: Engine, archive: Archive, station: Station) -> None:
+        self._engine = engine
+        self._archive = archive
+        self._chain = station.chain
+        self._voice = station.voice
 
     @property
     def alerts(self) -> Stream[Alert]:
@@ -94,21 +65,21 @@ class Monitor:
     @property
     def channels(self) -> tuple[bytes, ...]:
         """Ids of the channels watched."""
-        return tuple(self._guards)
+        return tuple(self._engine.guards)
 
     @property
     def degraded(self) -> bool:
         """Whether a dispute may have been missed: not all that is watched has been read since."""
-        return self._counter.missed or bool(self._unread)
+        return self._engine.degraded
 
     def watched(self, channel: bytes) -> Watched | None:
         """What is known of a channel; None if it is not watched."""
-        guard = self._guards.get(channel)
+        guard = self._engine.guards.get(channel)
         return None if guard is None else guard.watched
 
     async def ready(self) -> None:
         """Wait until every channel watched at the start has been read from the contract."""
-        await self._ready.wait()
+        await self._engine.ready.wait()
 
     async def watch(self, evidence: Evidence) -> bytes:
         """Take in evidence, older or newer, and return the channel's id once it is durable.
@@ -124,20 +95,22 @@ class Monitor:
         """
         check_evidence(evidence, self._chain.domain)
         channel = channel_id(self._chain.domain, evidence.terms)
-        guard = self._guards.get(channel)
+        guard = self._engine.guards.get(channel)
         if guard is None:
-            guard = self._guards[channel] = Guard(start_watching(evidence, self._chain.domain))
+            guard = self._engine.guards[channel] = Guard(
+                start_watching(evidence, self._chain.domain)
+            )
         guard.watched = guard.watched.with_evidence(
             evidence, time=self._chain.head.timestamp, recorded=guard.recorded_hashes
         )
         if guard.view is None:
-            self._look_soon(channel, Reason.READ)
+            self._engine.look_soon(channel, Reason.READ)
         elif (
             guard.view.phase is not OnChainPhase.OPEN
             or guard.watched.affirm_by
             or guard.watched.rival is not None
         ):
-            self._look_soon(channel, Reason.DECIDE)
+            self._engine.look_soon(channel, Reason.DECIDE)
         await self._archive.save(guard.watched)
         return channel
 
@@ -147,18 +120,8 @@ class Monitor:
         Raises:
             StorageError: not deleted; it would be watched again after a restart.
         """
-        guard = self._guards.pop(channel, None)
-        self._agenda.remove(channel)
-        for held in (self._unread, self._unsaved, self._closed):
-            held.discard(channel)
-        self._failing.pop(channel, None)
-        for key in [key for key, whose in self._station.jobs.items() if whose is guard]:
-            del self._station.jobs[key]
+        self._engine.drop(channel)
         await self._archive.delete(channel)
-
-    def _look_soon(self, channel: bytes, reason: Reason) -> None:
-        self._agenda.add(channel, reason)
-        self._wake.set()
 
 
 @asynccontextmanager
@@ -183,13 +146,18 @@ async def open_monitor(
         SchemaVersionError: the records are of another version.
         StorageError: the records cannot be read.
     """
-    monitor = Monitor(chain, records=records, policy=policy or Policy(), pace=pace or Pace())
-    await monitor.load()
+    archive = Archive(records)
+    station = Station(
+        chain=chain, policy=policy or Policy(), voice=Voice(), prices=PriceBook(chain)
+    )
+    engine = Engine(station, archive, pace or Pace())
+    await engine.load()
+    monitor = Monitor(engine, archive, station)
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(monitor.follow)
-            nursery.start_soon(monitor.heed_jobs)
-            nursery.start_soon(monitor.act)
+            nursery.start_soon(engine.follow)
+            nursery.start_soon(engine.heed_jobs)
+            nursery.start_soon(engine.act)
             yield monitor
             nursery.cancel_scope.cancel()
     finally:

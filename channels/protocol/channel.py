@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from functools import cached_property
 
 import attrs
 
@@ -77,7 +76,7 @@ class Mode(IntEnum):
     HALTED = 2
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class Timing:
     """Box and slot of the chain, in seconds of chain time.
 
@@ -100,7 +99,7 @@ class Timing:
         return self.box // 3
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class Track:
     """The opening under way: what is to be signed, and the parties' signatures so far."""
 
@@ -139,7 +138,7 @@ class Channel:
         """What both agreed at opening."""
         return self.track.opening.terms
 
-    @cached_property
+    @property
     def channel_id(self) -> bytes:
         """The channel's identifier."""
         return channel_id(self.domain, self.terms)

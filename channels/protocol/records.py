@@ -6,6 +6,7 @@ the chain says (head, views) is not stored: after a start it is read again befor
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 import attrs
@@ -17,6 +18,7 @@ from channels.protocol.codec import (
     CHANGE,
     CLOSING,
     HASH,
+    MAX_FRAME,
     MESSAGES,
     OPENING,
     PORTFOLIO,
@@ -73,12 +75,16 @@ _TIMING: Final = struct(Timing, U32, U32, U32)
 _TRACK: Final = struct(Track, OPENING, optional(blob(4_096)), optional(blob(4_096)))
 _MESSAGE: Final = union(MESSAGES)
 
-_CHANNEL_KINDS: Final[dict[str, Kind]] = {
+_AGREED_KINDS: Final[dict[str, Kind]] = {
     "domain": _DOMAIN,
     "side": enum(Party),
     "risk": many(RISK, MAX_POSITIONS),
     "track": _TRACK,
     "timing": _TIMING,
+}
+"""What never changes once the channel is open: encoded once, and kept."""
+
+_MOVING_KINDS: Final[dict[str, Kind]] = {
     "phase": enum(Phase),
     "ledger": _LEDGER,
     "mode": enum(Mode),
@@ -89,14 +95,25 @@ _CHANNEL_KINDS: Final[dict[str, Kind]] = {
 }
 _READ_FROM_CHAIN: Final = {"head", "view", "final_view"}
 
-if {field.name for field in attrs.fields(Channel)} != set(_CHANNEL_KINDS) | _READ_FROM_CHAIN:
+if {field.name for field in attrs.fields(Channel)} != {
+    *_AGREED_KINDS,
+    *_MOVING_KINDS,
+    *_READ_FROM_CHAIN,
+}:
     raise TypeError("every field of Channel is either stored or read from the chain")
+
+
+@lru_cache(maxsize=4_096)
+def _encode_agreed(*values: object) -> bytes:
+    kinds = _AGREED_KINDS.values()
+    return pack([kind.encode(value) for kind, value in zip(kinds, values, strict=True)])
 
 
 def encode_channel(channel: Channel) -> bytes:
     """Bytes of a channel for the store."""
-    fields = [kind.encode(getattr(channel, name)) for name, kind in _CHANNEL_KINDS.items()]
-    return pack([RECORD_VERSION, *fields])
+    agreed = _encode_agreed(*[getattr(channel, name) for name in _AGREED_KINDS])
+    moving = [kind.encode(getattr(channel, name)) for name, kind in _MOVING_KINDS.items()]
+    return pack([RECORD_VERSION, agreed, *moving])
 
 
 def decode_channel(record: bytes) -> Channel:
@@ -110,14 +127,19 @@ def decode_channel(record: bytes) -> Channel:
     if version != RECORD_VERSION:
         raise SchemaVersionError(f"channel record of version {version}, expected {RECORD_VERSION}")
     try:
+        agreed, *moving = fields
         return Channel(
-            **{
-                name: kind.decode(item)
-                for (name, kind), item in zip(_CHANNEL_KINDS.items(), fields, strict=True)
-            }
+            **_decode_fields(_AGREED_KINDS, unpack(blob(MAX_FRAME).decode(agreed))),
+            **_decode_fields(_MOVING_KINDS, moving),
         )
-    except (MessageError, ValueError) as error:
+    except (MessageError, ValueError, TypeError) as error:
         raise StorageError(f"damaged channel record: {error}") from error
+
+
+def _decode_fields(kinds: dict[str, Kind], items: list[Any]) -> dict[str, Any]:
+    return {
+        name: kind.decode(item) for (name, kind), item in zip(kinds.items(), items, strict=True)
+    }
 
 
 def encode_journal_entry(deed: Deed, entries: tuple[Entry, ...], channel: Channel) -> bytes:

@@ -9,6 +9,7 @@ value is built, and a wrong one is the sender's fault.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any, Final
 
 import attrs
@@ -168,17 +169,27 @@ def many(kind: Kind, most: int, *, least: int = 0) -> Kind:
     return Kind(lambda values: [encode_one(value) for value in values], decode)
 
 
+def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """All the named attributes of a value, as a tuple however many there are."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda value: tuple(getattr(value, name) for name in names)
+
+
 def struct(cls: type, *kinds: Kind) -> Kind:
     """An array that holds the fields of an attrs class, in their order."""
     names = [field.name for field in attrs.fields(cls)]
     if len(names) != len(kinds):
         raise TypeError(f"{cls.__name__} has {len(names)} fields and {len(kinds)} kinds")
-    encoders = [(name, kind.encode) for name, kind in zip(names, kinds, strict=True)]
+    encoders = [kind.encode for kind in kinds]
+    values_of = _getter(names)
     decoders = [(name, kind.decode) for name, kind in zip(names, kinds, strict=True)]
     count = len(names)
 
     def encode(value: Any) -> Item:
-        return [encoder(getattr(value, name)) for name, encoder in encoders]
+        return [
+            encode_one(each) for encode_one, each in zip(encoders, values_of(value), strict=True)
+        ]
 
     def decode(item: Item) -> Any:
         if type(item) is not list or len(item) != count:

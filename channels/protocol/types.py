@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -135,7 +135,7 @@ def feed_name(feed: bytes) -> str:
     return "0x" + feed.hex()
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class Domain:
     """The EIP-712 domain of one Adjudicator on one chain: what a signature is valid for."""
 
@@ -165,7 +165,7 @@ _TERMS_TYPE: Final = (
 _TERMS_TYPE_HASH: Final = type_hash(_TERMS_TYPE)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class Terms:
     """What both agreed once, at opening. Windows and ages in seconds, amounts in base units.
 
@@ -256,6 +256,7 @@ class Terms:
         )
 
 
+@lru_cache(maxsize=4_096)
 def channel_id(domain: Domain, terms: Terms) -> bytes:
     """Identifier of the channel that ``terms`` open: used once, ever.
 
@@ -277,7 +278,7 @@ _RISK_TYPE_HASH: Final = type_hash(
 )
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class RiskParams:
     """Margin parameters of one feed; fractions in WAD, times in seconds. Defaults are risk.md's."""
 
@@ -512,7 +513,7 @@ class State:
         )
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class Opening:
     """Both parties' word to lock their deposits under ``terms``, until ``valid_until``."""
 

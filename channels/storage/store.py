@@ -273,6 +273,7 @@ async def open_store(
         path: of the database; ``:memory:`` for one that does not survive. Its directory must exist.
         clock: time of journal entries, in nanoseconds since 1970.
         inline_below: seconds; where a transaction takes longer on average, a thread runs it.
+            Infinite under an autojump clock, which does not wait for threads.
 
     Raises:
         StoreLockedError: another process holds it.

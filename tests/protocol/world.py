@@ -70,6 +70,7 @@ class Block:
     parent_hash: bytes
     timestamp: int
     view: ChannelView
+    mined: tuple[tuple[bytes, Transaction], ...] = ()
 
 
 @attrs.frozen
@@ -125,7 +126,7 @@ class ModelChain:
         """A block ``seconds`` later with all that waits, but for the keys left out."""
         parent, timestamp = self.head, self.head.timestamp + seconds
         view = self._aged(parent.view, timestamp)
-        kept = set(leave)
+        kept, mined = set(leave), []
         for name in [] if censor else list(self.mempool):
             if name in kept:
                 continue
@@ -135,22 +136,26 @@ class ModelChain:
                 self.reverted.append(transaction.call)
             else:
                 view = after
+                mined.append((name, transaction))
         block = Block(
             number=parent.number + 1,
             hash=b"%d-%d" % (parent.number + 1, self._forks),
             parent_hash=parent.hash,
             timestamp=timestamp,
             view=view,
+            mined=tuple(mined),
         )
         self.blocks.append(block)
         self.final = max(self.final, len(self.blocks) - 1 - self.lag)
         return block
 
     def reorganise(self, depth: int) -> None:
-        """Forget up to ``depth`` blocks that are not final; what they held is dropped."""
+        """Forget up to ``depth`` blocks that are not final; what they held waits again."""
         keep = max(self.final + 1, len(self.blocks) - depth)
         if self.blocks[keep - 1].view.phase is not OnChainPhase.CLOSED:
             self.paid = None
+        for block in self.blocks[keep:]:
+            self.mempool.update(block.mined)
         del self.blocks[keep:]
         self._forks += 1
 

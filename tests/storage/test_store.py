@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import sqlite3
 import stat
@@ -296,7 +297,7 @@ async def test_slow_disks_get_a_thread_and_fast_ones_lose_it(path: Path) -> None
 async def test_commits_do_not_need_time_to_pass(
     path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    async with open_store(path) as store:
+    async with open_store(path, inline_below=math.inf) as store:
         with trio.fail_after(1):
             for value in range(1, 20):
                 await store.commit(batch_of(value))

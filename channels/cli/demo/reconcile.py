@@ -74,10 +74,11 @@ def payoff_to_a(trade: Trade, settled_at: int, unit: int) -> int:
 def reconcile(
     *,
     deposit: int,
-    trades: list[tuple[Trade, int]],
+    first: tuple[Trade, int],
+    second: tuple[Trade, int],
     unit: int,
     penalty_on_b: int,
-    net_to_b: int,
+    last_net_to_b: int,
     paid: tuple[int, int],
     balances: tuple[int, int],
     left_in_contract: int,
@@ -85,20 +86,19 @@ def reconcile(
 ) -> Reconciliation:
     """Work out who should hold what, and compare.
 
-    ``trades`` are (trade, price it settled at); ``net_to_b`` what the last portfolio on chain says
-    before its positions ran off are added; ``balances`` are both parties' tokens at the end, who
-    had just their deposits in the beginning.
+    Trades come with the price they settled at: the first off chain, the second in run-off.
+    ``last_net_to_b`` is what the last co-signed state says A has paid B, with the second still
+    open; ``balances`` both parties' tokens at the end, who began with just their deposits.
     """
-    premiums = sum(trade.premium for trade, _ in trades)
-    payoffs = sum(payoff_to_a(trade, settled_at, unit) for trade, settled_at in trades)
-    net = premiums - payoffs
+    agreed = first[0].premium - payoff_to_a(*first, unit) + second[0].premium
+    net = agreed - payoff_to_a(*second, unit)
     cash_a = min(max(deposit - net, 0), 2 * deposit)
     cash_b = 2 * deposit - cash_a
     penalty = min(penalty_on_b, cash_b)
     final_a, final_b = cash_a + penalty, cash_b - penalty
     return Reconciliation(
         checks=(
-            Check(what="cash moved from A to B, all told", expected=net, found=net_to_b),
+            Check(what="Alice to Bob, last co-signed state", expected=agreed, found=last_net_to_b),
             Check(what="paid to Alice by the contract", expected=final_a, found=paid[0]),
             Check(what="paid to Bob by the contract", expected=final_b, found=paid[1]),
             Check(what="Alice's tokens", expected=final_a, found=balances[0]),

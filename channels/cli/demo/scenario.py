@@ -22,7 +22,7 @@ from channels.peer import Leg, Peer, PeerChannel, default_terms
 from channels.pricing.instruments import Call, Instrument, Put
 from channels.protocol.changes import Trade
 from channels.protocol.eip712 import Address
-from channels.protocol.facts import ChannelClosed, Checkpointed, PositionsSettled
+from channels.protocol.facts import ChannelClosed, Checkpointed
 from channels.protocol.types import RiskParams, feed_id
 from channels.units import HOUR, from_wad
 
@@ -46,11 +46,10 @@ class Counterparty(Protocol):
 
 @attrs.frozen(kw_only=True)
 class _End:
-    """How the channel ended: the price it settled at, and what the contract said it did."""
+    """How the channel ended: the price it settled at, and what the contract says it paid."""
 
     price: int
     closed: ChannelClosed
-    settled: PositionsSettled
 
 
 @attrs.frozen(kw_only=True)
@@ -82,7 +81,7 @@ class Story:
         await self._remark(channel, first_end + 12 * HOUR)
         await self._cheat(channel, int(kept["nonce"]))
         end = await self._run_off(channel, second_end)
-        return await self._account([(first, first_price), (second, end.price)], end)
+        return await self._account(channel, (first, first_price), (second, end.price), end)
 
     # ---- the steps
 
@@ -254,7 +253,6 @@ class Story:
         with trio.fail_after(PATIENCE):
             async for update in updates:
                 closed = [each for each in update.events if isinstance(each, ChannelClosed)]
-                settled = [each for each in update.events if isinstance(each, PositionsSettled)]
                 if closed:
                     break
         gas = await self._gas_of(closed[0].transaction_hash)
@@ -262,26 +260,33 @@ class Story:
             "The monitor settles, and the contract pays both",
             {
                 "Alice": dollars(closed[0].paid_a, UNIT),
-                "Bob": f"{dollars(closed[0].paid_b, UNIT)}, less the stale penalty already taken",
+                "Bob": f"{dollars(closed[0].paid_b, UNIT)}, the stale penalty taken off",
             },
             chain_time=self.chain.head.timestamp,
             gas=gas,
         )
-        return _End(price=price, closed=closed[0], settled=settled[-1])
+        return _End(price=price, closed=closed[0])
 
     # ---- the books
 
-    async def _account(self, trades: list[tuple[Trade, int]], end: _End) -> Reconciliation:
+    async def _account(
+        self,
+        channel: PeerChannel,
+        first: tuple[Trade, int],
+        second: tuple[Trade, int],
+        end: _End,
+    ) -> Reconciliation:
         stage = self.stage
         alice, bob = stage.alice.address, stage.bob.address
         adjudicator = stage.deployment.adjudicator
         balance_a, balance_b, left = await stage.balances(alice, bob, adjudicator)
         return reconcile(
             deposit=DEPOSIT,
-            trades=trades,
+            first=first,
+            second=second,
             unit=UNIT,
             penalty_on_b=STALE_PENALTY,
-            net_to_b=end.settled.portfolio.net_to_b,
+            last_net_to_b=channel.portfolio.net_to_b,
             paid=(end.closed.paid_a, end.closed.paid_b),
             balances=(balance_a, balance_b),
             left_in_contract=left,

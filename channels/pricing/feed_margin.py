@@ -1,0 +1,218 @@
+"""What the positions of one feed require: scan of the scenarios, and the charges beside it.
+
+All figures are sums of quantity times value, exact in WAD * WAD, seen from party A; a division
+rounds up, for what is required rounds up.
+
+Source: design, risk.md "Margin", items 2 to 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+
+from channels.errors import PricingDomainError
+from channels.pricing.kinds import Kind
+from channels.pricing.risk_array import LOSS_DIVISORS, SCENARIOS, Node, SeriesRisk
+from channels.pricing.risk_params import RiskParamsLike
+from channels.units import WAD
+
+__all__ = ["MAX_NODES", "MAX_QUANTITY", "FeedMargin", "FeedRisk", "HeldSeries", "Scenario"]
+
+MAX_NODES: Final = 8
+"""Strikes near expiry that a feed's scan looks at: those nearest to their forward."""
+
+MAX_QUANTITY: Final = 1 << 112
+"""Greatest magnitude of a quantity: with it 128 positions add up within 256 bits, charges too."""
+
+_DIGITALS: Final = (Kind.DIGITAL_CALL, Kind.DIGITAL_PUT)
+
+
+@attrs.frozen
+class HeldSeries:
+    """A series and how much of it A holds (+ = A is long), WAD."""
+
+    series: SeriesRisk
+    expiry: int
+    quantity: int
+
+
+@attrs.frozen(kw_only=True)
+class Scenario:
+    """A scenario by name: on the grid (``node`` None) or one of a node's, by its number there.
+
+    With ``outliving`` only the positions that outlive the look-ahead count.
+    """
+
+    number: int
+    node: Node | None = None
+    outliving: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class FeedMargin:
+    """What one feed requires of one party, WAD * WAD; ``worst`` is the scenario behind ``scan``.
+
+    ``worst`` is None where no scenario costs the party anything.
+    """
+
+    scan: int
+    worst: Scenario | None
+    calendar: int
+    strike: int
+    carry: int
+    short_minimum: int
+    im_factor: int
+
+    @property
+    def maintenance(self) -> int:
+        """Maintenance margin of the feed, WAD * WAD."""
+        return self.scan + self.calendar + self.strike + self.carry + self.short_minimum
+
+    @property
+    def initial(self) -> int:
+        """Initial margin of the feed, WAD * WAD, rounded up."""
+        return divided_up(self.maintenance * self.im_factor, WAD)
+
+
+def divided_up(value: int, divisor: int) -> int:
+    """Return value / divisor, rounded up."""
+    return -(-value // divisor)
+
+
+def nodes_of(held: Sequence[HeldSeries], price_range: int) -> tuple[Node, ...]:
+    """Return the nodes of a feed: at most `MAX_NODES` strikes, the nearest to their forwards first.
+
+    Options that do not outlive the look-ahead, strictly within the price range of their forward.
+    Of one strike in several expiries the nearest to its forward stands for all; of equally near
+    strikes the lower comes first.
+    """
+    nearest: dict[int, tuple[int, int]] = {}  # strike -> distance from the forward, forward
+    digitals = set()
+    for each in held:
+        series = each.series
+        if series.outlives or series.kind == Kind.FORWARD:
+            continue
+        gap = abs(series.strike - series.forward) * WAD
+        if gap >= price_range * series.forward:
+            continue
+        distance = gap // series.forward
+        if series.strike not in nearest or distance < nearest[series.strike][0]:
+            nearest[series.strike] = (distance, series.forward)
+        if series.kind in _DIGITALS:
+            digitals.add(series.strike)
+    ranked = sorted((distance, strike) for strike, (distance, _) in nearest.items())
+    return tuple(
+        Node(strike, nearest[strike][1], strike in digitals) for _, strike in ranked[:MAX_NODES]
+    )
+
+
+class FeedRisk:
+    """The sums behind a feed's requirement, for both parties.
+
+    Raises:
+        PricingDomainError: a quantity beyond `MAX_QUANTITY`, or a node that moves a forward out of
+            the pricing domain.
+    """
+
+    def __init__(
+        self,
+        held: Sequence[HeldSeries],
+        spot: int,
+        risk: RiskParamsLike,
+        nodes: Sequence[Node] | None = None,
+    ) -> None:
+        self._risk = risk
+        self._held = held
+        self._spot = spot
+        for each in held:
+            if abs(each.quantity) > MAX_QUANTITY:
+                raise PricingDomainError(f"a quantity of {each.quantity} is beyond 2**112")
+        self.nodes = nodes_of(held, risk.price_range) if nodes is None else tuple(nodes)
+        near = [each for each in held if not each.series.outlives]
+        far = [each for each in held if each.series.outlives]
+        self._outliving = self._changes(far)
+        self._all = [
+            (name, change + later)
+            for (name, change), (_, later) in zip(self._changes(near), self._outliving, strict=True)
+        ]
+
+    def _changes(self, held: Sequence[HeldSeries]) -> list[tuple[Scenario, int]]:
+        """Change of the holding's value to A in every scenario, of the grid and of the nodes."""
+        quantities = [each.quantity for each in held]
+        arrays = [each.series.changes for each in held]
+        columns = zip(*arrays, strict=True) if arrays else ((),) * SCENARIOS
+        result = [
+            (Scenario(number=number), sum(map(int.__mul__, quantities, column)))
+            for number, column in enumerate(columns)
+        ]
+        for node in self.nodes:
+            by_series = [each.series.node_changes(node) for each in held]
+            for number in range(len(node.scenarios)):
+                column = (changes[number] for changes in by_series)
+                total = sum(map(int.__mul__, quantities, column))
+                result.append((Scenario(number=number, node=node), total))
+        return result
+
+    def margin(self, side: int) -> FeedMargin:
+        """Return what the feed requires of A (``side`` +1) or B (-1)."""
+        scan, worst = 0, None
+        for changes, outliving in ((self._all, False), (self._outliving, True)):
+            for name, change in changes:
+                loss = -side * change
+                if loss > scan:
+                    weighed = loss
+                    if name.node is None:
+                        weighed = divided_up(loss, LOSS_DIVISORS[name.number])
+                    if weighed > scan:
+                        scan = weighed
+                        worst = attrs.evolve(name, outliving=True) if outliving else name
+        calendar, strike = self._vol_charges()
+        return FeedMargin(
+            scan=scan,
+            worst=worst,
+            calendar=calendar,
+            strike=strike,
+            carry=self._carry_charge(),
+            short_minimum=self._short_minimum(side),
+            im_factor=self._risk.im_factor,
+        )
+
+    def _vol_charges(self) -> tuple[int, int]:
+        """Items 4: vol risk that offsets between the expiries, and within each."""
+        by_expiry: dict[int, int] = {}
+        gross = 0
+        for each in self._held:
+            change = each.quantity * each.series.changes[0]
+            by_expiry[each.expiry] = by_expiry.get(each.expiry, 0) + change
+            gross += abs(change)
+        within = sum(map(abs, by_expiry.values()))
+        between = within - abs(sum(by_expiry.values()))
+        return (
+            divided_up(self._risk.calendar * between, WAD),
+            divided_up(self._risk.strike * (gross - within), WAD),
+        )
+
+    def _carry_charge(self) -> int:
+        """Item 5: a move of each expiry's carry by itself."""
+        by_expiry: dict[int, int] = {}
+        for each in self._held:
+            change = each.quantity * each.series.carry_change
+            by_expiry[each.expiry] = by_expiry.get(each.expiry, 0) + change
+        return sum(map(abs, by_expiry.values()))
+
+    def _short_minimum(self, side: int) -> int:
+        """Item 6: options sold net, kind by kind, over all expiries still to come.
+
+        Calls and puts count at the spot, digitals at the 1.0 that they pay.
+        """
+        net = dict.fromkeys(Kind, 0)
+        for each in self._held:
+            if each.series.tau > 0:
+                net[Kind(each.series.kind)] += side * each.quantity
+        short = {kind: max(0, -total) for kind, total in net.items()}
+        exposure = (short[Kind.CALL] + short[Kind.PUT]) * self._spot
+        exposure += (short[Kind.DIGITAL_CALL] + short[Kind.DIGITAL_PUT]) * WAD
+        return divided_up(self._risk.short_minimum * exposure, WAD)

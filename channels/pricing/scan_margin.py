@@ -1,0 +1,190 @@
+"""The margin model of a channel: SPAN's scan, closed where it misses, capped where it overreaches.
+
+Source: design, risk.md "Margin"; this project's docs/explanation/pricing.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import attrs
+
+from channels.errors import InvalidValueError, PricingDomainError
+from channels.pricing.feed_margin import FeedMargin, FeedRisk, HeldSeries, divided_up
+from channels.pricing.losses import largest_losses
+from channels.pricing.margin import Margins
+from channels.pricing.portfolio import PositionLike, SpotLike, bucket_name
+from channels.pricing.risk_array import PriceMoves, SeriesRisk
+from channels.pricing.risk_params import RiskParamsLike, risk_by_feed
+from channels.units import WAD
+
+__all__ = ["FeedBook", "PartyMargin", "ScanMargin"]
+
+_SCALE: Final = WAD * WAD
+_MAX_VALUE: Final = 1 << 127
+_MAX_MARGIN: Final = 2**128 - 1
+_MAX_CACHED: Final = 8192
+
+
+@attrs.frozen(kw_only=True)
+class PartyMargin:
+    """One party's requirement taken apart: what a trader asks when margin is called.
+
+    ``feeds`` are exact in WAD * WAD, all else is collateral units. ``cap`` is the value of the
+    positions plus their largest losses, None if a loss has no bound; the margins are capped by it.
+    """
+
+    feeds: dict[bytes, FeedMargin]
+    value: int
+    cap: int | None
+    initial: int
+    maintenance: int
+
+
+@attrs.frozen
+class FeedBook:
+    """The positions of one feed with their arrays, its spot and its parameters."""
+
+    held: tuple[HeldSeries, ...]
+    spot: int
+    risk: RiskParamsLike
+
+    @property
+    def worth(self) -> int:
+        """Value to A, exact in WAD * WAD."""
+        return sum(each.quantity * each.series.value for each in self.held)
+
+
+class ScanMargin:
+    """Scenario margin of risk.md: what ``channels`` peers agree on by default.
+
+    A party's maintenance margin is, over its feeds, the worst loss of the scan plus the charges;
+    its initial margin that times ``im_factor``; both at most the value of the positions plus their
+    largest losses, so a fully paid long and a fully covered short need no more than that. Each is
+    rounded up once, to collateral units.
+
+    Positions that have expired by the time of the marks, and wait for their settlement price, count
+    at their payoff at the spot, which the scan moves.
+
+    Arrays are kept per series and mark: a further trade at the same marks costs one array.
+
+    Raises:
+        InvalidValueError: a parameter out of bounds, or two sets for one feed.
+    """
+
+    def __init__(self, risk: Iterable[RiskParamsLike]) -> None:
+        self._risk = risk_by_feed(risk)
+        self._moves = {
+            feed: PriceMoves.of(params.price_range) for feed, params in self._risk.items()
+        }
+        self._cache: dict[tuple[object, ...], SeriesRisk] = {}
+
+    def requirements(
+        self,
+        positions: Sequence[PositionLike],
+        spots: Sequence[SpotLike],
+        marked_at: int,
+        unit: int,
+    ) -> Margins:
+        """Return both parties' margins of these positions at these marks.
+
+        Raises:
+            InvalidValueError: a feed without spot or without parameters, or with two spots.
+            PricingDomainError: an input out of the pricing domain, or moved out of it.
+        """
+        party_a, party_b = self.explain(positions, spots, marked_at, unit)
+        return Margins(
+            initial_a=party_a.initial,
+            initial_b=party_b.initial,
+            maintenance_a=party_a.maintenance,
+            maintenance_b=party_b.maintenance,
+            value_a=party_a.value,
+            value_b=party_b.value,
+        )
+
+    def explain(
+        self,
+        positions: Sequence[PositionLike],
+        spots: Sequence[SpotLike],
+        marked_at: int,
+        unit: int,
+    ) -> tuple[PartyMargin, PartyMargin]:
+        """Return the requirements of A and of B, taken apart.
+
+        Raises:
+            InvalidValueError: a feed without spot or without parameters, or with two spots.
+            PricingDomainError: an input out of the pricing domain, or moved out of it.
+        """
+        books = self.books(positions, spots, marked_at)
+        risks = {feed: FeedRisk(book.held, book.spot, book.risk) for feed, book in books.items()}
+        worth = sum(book.worth for book in books.values())
+        losses = largest_losses(positions, unit)
+        return (
+            _party_margin(risks, 1, worth, [bucket.loss_a for bucket in losses], unit),
+            _party_margin(risks, -1, worth, [bucket.loss_b for bucket in losses], unit),
+        )
+
+    def books(
+        self, positions: Sequence[PositionLike], spots: Sequence[SpotLike], at: int
+    ) -> dict[bytes, FeedBook]:
+        """Return the positions feed by feed with their arrays, in order of first appearance.
+
+        Raises:
+            InvalidValueError: a feed without spot or without parameters, or with two spots.
+            PricingDomainError: an input out of the pricing domain, or moved out of it.
+        """
+        prices: dict[bytes, int] = {}
+        for spot in spots:
+            if spot.feed in prices:
+                raise InvalidValueError(f"two spots for feed 0x{spot.feed.hex()}")
+            prices[spot.feed] = spot.price
+        held: dict[bytes, list[HeldSeries]] = {}
+        for position in positions:
+            feed, expiry = position.feed, position.expiry
+            for what, table in (("spot", prices), ("margin parameters", self._risk)):
+                if feed not in table:
+                    raise InvalidValueError(f"no {what} for {bucket_name(feed, expiry)}")
+            series = self._series(position, prices[feed], at)
+            held.setdefault(feed, []).append(HeldSeries(series, expiry, position.quantity))
+        return {
+            feed: FeedBook(tuple(each), prices[feed], self._risk[feed])
+            for feed, each in held.items()
+        }
+
+    def _series(self, position: PositionLike, spot: int, at: int) -> SeriesRisk:
+        feed = position.feed
+        key = (
+            *(feed, position.kind, position.expiry, position.strike),
+            *(position.vol, position.carry, spot, at),
+        )
+        series = self._cache.get(key)
+        if series is None:
+            if len(self._cache) >= _MAX_CACHED:
+                self._cache.clear()
+            series = SeriesRisk.of(position, spot, at, self._risk[feed], self._moves[feed])
+            self._cache[key] = series
+        return series
+
+
+def _party_margin(
+    risks: dict[bytes, FeedRisk], side: int, worth: int, losses: list[int | None], unit: int
+) -> PartyMargin:
+    feeds = {feed: risk.margin(side) for feed, risk in risks.items()}
+    value = side * worth * unit // _SCALE
+    if not -_MAX_VALUE < value < _MAX_VALUE:
+        raise PricingDomainError(f"the portfolio's value of {value} does not fit 128 bits")
+    bounded = [loss for loss in losses if loss is not None]
+    cap = max(0, value + sum(bounded)) if len(bounded) == len(losses) else None
+    initial, maintenance = (
+        divided_up(sum(each) * unit, _SCALE)
+        for each in (
+            (feed.initial for feed in feeds.values()),
+            (feed.maintenance for feed in feeds.values()),
+        )
+    )
+    if cap is not None:
+        initial, maintenance = min(initial, cap), min(maintenance, cap)
+    if initial > _MAX_MARGIN:
+        raise PricingDomainError("a margin does not fit 128 bits")
+    return PartyMargin(feeds=feeds, value=value, cap=cap, initial=initial, maintenance=maintenance)
