@@ -59,6 +59,12 @@ def anvil_url() -> Iterator[str]:
     yield from _anvil("--chain-id", "31337")
 
 
+@pytest.fixture
+def fresh_anvil_url() -> Iterator[str]:
+    """URL of an Anvil node of the test's own: it forgets old states, which deep reorgs need."""
+    yield from _anvil("--chain-id", "31337")
+
+
 @pytest.fixture(scope="session")
 def other_anvil_url() -> Iterator[str]:
     """URL of a second node, of another chain id, whose blocks are final two slots later."""

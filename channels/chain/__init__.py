@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from channels.chain.client import EthereumChain as EthereumChain
     from channels.chain.client import open_chain as open_chain
     from channels.chain.control import AnvilControl as AnvilControl
-    from channels.chain.control import TestChainControl as TestChainControl
+    from channels.chain.control import ChainControl as ChainControl
     from channels.chain.deploy import Deployment as Deployment
     from channels.chain.embedded import EmbeddedChain as EmbeddedChain
     from channels.chain.fees import FeePolicy as FeePolicy
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AnvilControl",
     "Attester",
+    "ChainControl",
     "ChainUpdate",
     "Deployment",
     "EmbeddedChain",
@@ -46,7 +47,6 @@ __all__ = [
     "RecordStore",
     "SettlementPrice",
     "SpotPrice",
-    "TestChainControl",
     "TransactionSigner",
     "TrioHTTPProvider",
     "open_chain",
@@ -68,7 +68,7 @@ _HOMES = {
     "RecordStore": "records",
     "SettlementPrice": "attestations",
     "SpotPrice": "attestations",
-    "TestChainControl": "control",
+    "ChainControl": "control",
     "TransactionSigner": "accounts",
     "TrioHTTPProvider": "provider",
     "open_chain": "client",

@@ -27,6 +27,13 @@ class UnsignedTransaction:
     max_fee: int
     priority_fee: int
 
+    def __attrs_post_init__(self) -> None:
+        numbers = (self.chain_id, self.nonce, self.value, self.gas, self.max_fee)
+        if min(*numbers, self.priority_fee) < 0:
+            raise InvalidValueError("a transaction has no negative numbers")
+        if self.priority_fee > self.max_fee:
+            raise InvalidValueError("the priority fee is above the maximum fee")
+
 
 class TransactionSigner(Protocol):
     """What holds the key of an account that pays for transactions."""
@@ -62,14 +69,12 @@ class LocalAccount(LocalSigner):
         """Sign; return the bytes to broadcast.
 
         Raises:
-            InvalidValueError: a fee, the gas or the value is out of range.
+            SignerError: a number has more bits than a transaction has room for.
         """
         return self.sign_transaction_now(transaction)
 
     def sign_transaction_now(self, transaction: UnsignedTransaction) -> bytes:
         """Sign without waiting; return the bytes to broadcast."""
-        if transaction.priority_fee > transaction.max_fee:
-            raise InvalidValueError("the priority fee is above the maximum fee")
         fields: dict[str, object] = {
             "type": 2,
             "chainId": transaction.chain_id,

@@ -23,6 +23,7 @@ from channels.chain.records import (
     decode_record,
     encode_record,
 )
+from channels.chain.reverts import refused
 from channels.errors import ContractRevertedError, InvalidValueError, TransactionFailedError
 
 __all__ = ["KEEPS_FAILING", "JobBoard", "ending"]
@@ -188,9 +189,9 @@ def ending(job: JobRecord) -> JobFinal | JobFailed:
             block_number=job.mined_block,
             gas_used=job.gas_used,
         )
-    what = f"{job.name} was refused: {job.message}"
+    error: ContractRevertedError | TransactionFailedError
     if job.reason == KEEPS_FAILING:
-        return JobFailed(key=job.key, name=job.name, error=TransactionFailedError(what))
-    return JobFailed(
-        key=job.key, name=job.name, error=ContractRevertedError(what, reason=job.reason)
-    )
+        error = TransactionFailedError(f"{job.name}: {job.message}")
+    else:
+        error = refused(job.name, job.reason, job.message)
+    return JobFailed(key=job.key, name=job.name, error=error)

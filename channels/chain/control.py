@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from channels.chain.rpc import Provider, Rpc
 from channels.errors import EndpointError, InvalidValueError
 
-__all__ = ["AnvilControl", "TestChainControl"]
+__all__ = ["AnvilControl", "ChainControl"]
 
 
-class TestChainControl(Protocol):
+class ChainControl(Protocol):
     """What a chain for tests and demos can be told. Times are Unix seconds of the chain."""
-
-    __test__: ClassVar[bool] = False
 
     async def time(self) -> int:
         """Timestamp of the newest block."""
@@ -66,7 +64,7 @@ class AnvilControl:
         await self._rpc.request("evm_setNextBlockTimestamp", timestamp)
 
     async def reorg(self, depth: int, *, keep: bool = True) -> None:
-        """Replace the newest ``depth`` blocks by at least ``depth`` + 1 others.
+        """Replace the newest ``depth`` blocks by ``depth`` + 1 others.
 
         With ``keep`` their transactions are sent again first thing. Anvil's own ``anvil_reorg``
         drops them, and makes the very same blocks again of empty ones; so the new ones begin a
@@ -77,13 +75,15 @@ class AnvilControl:
         first = await self._rpc.block(newest - depth + 1)
         if first is None:
             raise EndpointError(f"the node has no block {newest - depth + 1}")
+        # Mining on every transaction happens behind the caller's back: not in the midst of this.
+        auto_mine = bool(await self._rpc.request("anvil_getAutomine"))
+        await self.set_auto_mine(False)
         await self.rollback(depth)
         await self.set_next_time(first.timestamp + 1)
         for raw in kept:
             await self._rpc.request("eth_sendRawTransaction", raw)
-        missing = newest + 1 - await self._number()
-        if missing > 0:
-            await self.mine(missing)
+        await self.mine(depth + 1)
+        await self.set_auto_mine(auto_mine)
 
     async def rollback(self, depth: int) -> None:
         """Forget the newest ``depth`` blocks, and put nothing in their place."""

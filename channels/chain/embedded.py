@@ -131,10 +131,6 @@ class EmbeddedChain(AsyncJSONBaseProvider):
             answer["error"] = {"code": -32000, "message": str(error)}
         return answer  # type: ignore[return-value]
 
-    async def is_connected(self, show_traceback: bool = False) -> bool:  # noqa: ARG002
-        """Always."""
-        return True
-
     async def wait_for_block(self, known: bytes) -> None:
         """Return as soon as the newest block is not ``known``."""
         while self._tip.hash == known:

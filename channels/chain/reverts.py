@@ -15,7 +15,7 @@ from channels.chain.rpc import CallFailedError
 from channels.errors import ContractRevertedError
 from channels.protocol.facts import OnChainPhase
 
-__all__ = ["decode_revert", "explain", "reverts_explained"]
+__all__ = ["decode_revert", "explain", "refused", "reverts_explained"]
 
 _ERROR: Final = bytes.fromhex("08c379a0")
 _PANIC: Final = bytes.fromhex("4e487b71")
@@ -75,15 +75,18 @@ def _show(label: str, value: object) -> str:
     return "0x" + value.hex() if isinstance(value, bytes) else str(value)
 
 
+def refused(what: str, name: str, text: str) -> ContractRevertedError:
+    """The error that says that a contract refused ``what``, and what to do about it."""
+    return ContractRevertedError(
+        f"{what} was refused: {text}", reason=name, next_step=_NEXT_STEPS.get(name)
+    )
+
+
 def explain(error: CallFailedError, what: str) -> ContractRevertedError:
     """Turn a failed simulation into an error that says why."""
     if not error.output:
-        name, text = "Reverted", error.reply or "Reverted without a reason"
-    else:
-        name, text = decode_revert(error.output)
-    return ContractRevertedError(
-        f"the contract refused {what}: {text}", reason=name, next_step=_NEXT_STEPS.get(name)
-    )
+        return refused(what, "Reverted", error.reply or "Reverted without a reason")
+    return refused(what, *decode_revert(error.output))
 
 
 @contextmanager

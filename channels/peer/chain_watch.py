@@ -79,12 +79,15 @@ async def watch_chain(
     chain: Chain,
     watched: Callable[[], Mapping[bytes, Phase]],
     tell: Callable[[bytes, ChainSeen], Awaitable[None]],
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Tell every watched channel of every head; runs until cancelled.
 
-    An endpoint that fails costs nothing but time: what could not be read is read at the next head.
+    Started once the first head was told. An endpoint that fails costs nothing but time: what could
+    not be read is read at the next head.
     """
     histories: dict[bytes, _ViewHistory] = {}
+    started = False
     async for update in chain.updates():
         for channel_id, phase in watched().items():
             if phase in _ENDED:
@@ -103,3 +106,6 @@ async def watch_chain(
                 continue
             view, final_view = history.at(update.head)
             await tell(channel_id, ChainSeen(head=update.head, view=view, final_view=final_view))
+        if not started:
+            task_status.started()
+            started = True

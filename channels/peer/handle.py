@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import attrs
@@ -16,22 +17,26 @@ import trio
 from channels.errors import (
     IllegalCommandError,
     MarginError,
+    OurError,
     PeerTimeoutError,
     RejectedError,
+    SignerError,
     SigningRefusedError,
 )
 from channels.peer.makers import trade_draft
-from channels.peer.waiting import Outcomes
+from channels.peer.waiting import ChangeOutcome, Outcomes
 from channels.pricing.instruments import Instrument
 from channels.protocol import events
 from channels.protocol import messages as m
-from channels.protocol.changes import Marks, Remark, Settlement, Trade
+from channels.protocol.changes import Change, Marks, Remark, Settlement, Trade
 from channels.protocol.channel import Channel, Mode, Phase
 from channels.protocol.effects import (
     ChangeConfirmed,
     ChangeRejected,
+    ProposalLapsed,
     ProposalReceived,
     QuoteDeclined,
+    RecordedOnChain,
 )
 from channels.protocol.ledger import Entry
 from channels.protocol.types import Party, Portfolio, Series, Terms, feed_id
@@ -181,13 +186,13 @@ class PeerChannel:
             await self._runner.feed(
                 events.RequestQuote(request_id=request_id, legs=tuple(legs), time_to_live=ttl)
             )
-            with trio.move_on_after(ttl):
-                notice = await answer.get()
-                if isinstance(notice, QuoteDeclined):
-                    reason = notice.answer.reason
-                    raise RejectedError(f"no quote: {reason.name} {notice.answer.text}".strip())
-                return Quotes([Quote(self, each) for each in notice])
-        raise PeerTimeoutError(f"no quote within {ttl} s")
+            notice = await answer.get(trio.current_time() + ttl)
+        if notice is None:
+            raise PeerTimeoutError(f"no quote within {ttl} s")
+        if isinstance(notice, QuoteDeclined):
+            reason = notice.answer.reason
+            raise RejectedError(f"no quote: {reason.name} {notice.answer.text}".strip())
+        return Quotes([Quote(self, each) for each in notice])
 
     async def propose_trade(
         self, legs: Sequence[m.Leg], prices: Sequence[int], *, timeout: float = ANSWER_TIMEOUT
@@ -196,7 +201,8 @@ class PeerChannel:
 
         Raises:
             RejectedError: the peer declined.
-            PeerTimeoutError: no answer, and the proposal's box has passed or will.
+            PeerTimeoutError: no answer. Until its box has passed **the trade may still come to
+                stand**: to take it for lost and trade again **may lose funds**. `wait_idle` first.
         """
         trade_id = secrets.token_bytes(32)
 
@@ -246,14 +252,16 @@ class PeerChannel:
     async def _propose(
         self, build: Callable[[Channel], events.Draft], timeout: float
     ) -> ChangeConfirmed:
-        with trio.move_on_after(timeout):
+        deadline = trio.current_time() + timeout
+        with trio.move_on_at(deadline):
             while True:
                 await self._runner.wait_until(lambda channel: channel.phase is not Phase.RECEIVED)
                 if self.phase is not Phase.IDLE:
                     await self._runner.wait_until(_may_propose)
+                draft = build(self.state)
                 try:
                     outcome = await self._runner.feed(
-                        events.ProposeChange(draft=build(self.state), now=self._peer.now())
+                        events.ProposeChange(draft=draft, now=self._peer.now())
                     )
                 except IllegalCommandError:
                     if _may_propose(self.state):
@@ -261,39 +269,68 @@ class PeerChannel:
                     continue
                 nonce = _proposed_nonce(outcome.channel)
                 with self._outcomes.change(nonce) as answer:
-                    notice = await answer.get()
-                if isinstance(notice, ChangeConfirmed):
-                    return notice
-                if isinstance(notice, ChangeRejected):
-                    raise RejectedError(f"{notice.reason.name} {notice.text}".strip())
+                    notice = await answer.get(deadline)
+                if notice is None:
+                    break
+                if not isinstance(notice, ProposalLapsed):
+                    return self._confirmed(notice, nonce, draft.change, ours=True)
                 if not notice.overtaken:
                     raise PeerTimeoutError("the peer neither accepted nor rejected in the box")
-        raise PeerTimeoutError(f"no answer within {timeout:g} s")
+        raise PeerTimeoutError(
+            f"no answer within {timeout:g} s",
+            next_step="what was proposed may still come to stand until its box passes: wait_idle",
+        )
+
+    def _confirmed(
+        self, notice: ChangeOutcome, nonce: int, change: Change | None, *, ours: bool
+    ) -> ChangeConfirmed:
+        """What a change came to, if it stands.
+
+        Raises:
+            RejectedError: it does not.
+        """
+        match notice:
+            case ChangeConfirmed():
+                return notice
+            case RecordedOnChain():
+                return ChangeConfirmed(
+                    nonce=nonce,
+                    proposal=nonce,
+                    change=change,
+                    ours=ours,
+                    portfolio=self.portfolio,
+                )
+            case ChangeRejected():
+                raise RejectedError(f"{notice.reason.name} {notice.text}".strip())
+            case ProposalLapsed():
+                raise RejectedError("the proposal was withdrawn")
 
     async def accept(self, nonce: int, timeout: float = ANSWER_TIMEOUT) -> ChangeConfirmed:
         """Accept what the peer proposed at ``nonce``, and wait for its Confirm.
 
         Raises:
-            SigningRefusedError, MarginError: our own rules forbid it; it was declined.
+            SigningRefusedError, MarginError, SignerError: our own rules or our key forbid it; it
+                was declined.
             PeerTimeoutError: no Confirm in time; the boxed state goes to the chain by itself.
         """
+        entry = self.state.ledger.entry(nonce)
+        change = None if entry is None else entry.change
         with self._outcomes.change(nonce) as answer:
             try:
                 await self._runner.feed(
                     events.Answer(nonce=nonce, accept=True, now=self._peer.now())
                 )
-            except (SigningRefusedError, MarginError) as error:
-                await self.decline(nonce, m.Reason.BUSY, str(error))
+            except (SigningRefusedError, MarginError, SignerError) as error:
+                with suppress(OurError):  # the same key signs the void
+                    await self.decline(nonce, m.Reason.BUSY, type(error).__name__)
                 raise
-            with trio.move_on_after(timeout):
-                notice = await answer.get()
-                if isinstance(notice, ChangeConfirmed):
-                    return notice
-                raise RejectedError("the proposal was withdrawn")
-        raise PeerTimeoutError(
-            f"no Confirm within {timeout:g} s",
-            next_step="the co-signed state goes on chain by itself",
-        )
+            notice = await answer.get(trio.current_time() + timeout)
+        if notice is None:
+            raise PeerTimeoutError(
+                f"no Confirm within {timeout:g} s",
+                next_step="the co-signed state goes on chain by itself",
+            )
+        return self._confirmed(notice, nonce, change, ours=False)
 
     async def decline(
         self, nonce: int, reason: m.Reason = m.Reason.DECLINED, text: str = ""

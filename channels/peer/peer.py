@@ -6,7 +6,7 @@ Everything runs in the nursery of `open_peer`: tasks end with the ``async with``
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -17,14 +17,15 @@ import trio
 
 from channels.errors import (
     BugError,
-    ChainError,
     ChannelsError,
     IllegalCommandError,
     InvalidValueError,
+    OurError,
     PeerError,
     PeerTimeoutError,
     UnexpectedMessageError,
 )
+from channels.peer.callbacks import ask
 from channels.peer.chain_watch import Chain, watch_chain
 from channels.peer.handle import PeerChannel, open_series
 from channels.peer.makers import Maker, QuoteRequest, trade_draft
@@ -37,16 +38,17 @@ from channels.peer.policy import (
     marks_objection,
 )
 from channels.peer.runner import Runner
-from channels.peer.session import Session, greet
+from channels.peer.session import LIMITS, Line, Session, greet
 from channels.peer.waiting import Outcomes
+from channels.protocol import codec, records
 from channels.protocol import messages as m
-from channels.protocol import records
 from channels.protocol.calls import Call
 from channels.protocol.changes import Marks, Remark, Settlement, Trade, marks_of
-from channels.protocol.channel import Channel, Phase, Timing
+from channels.protocol.channel import OPEN_PHASES, Channel, Phase, Timing
 from channels.protocol.effects import (
     CloseRequested,
     Notice,
+    Outcome,
     ProposalReceived,
     QuoteRequested,
 )
@@ -63,16 +65,23 @@ from channels.protocol.opening import ask_opening, grant_opening
 from channels.protocol.signing import Signer
 from channels.protocol.types import Opening, Party, RiskParams, Series, Terms, channel_id
 from channels.storage import Store, open_store
+from channels.transport.addresses import parse_address
+from channels.transport.backoff import Backoff
 from channels.transport.endpoints import connect, serve
+from channels.transport.limits import LinkLimits
 from channels.transport.link import Link
 
 __all__ = ["Peer", "PeerEvent", "open_peer"]
 
+NO_CHANNEL: Final = bytes(32)
+"""Where an event concerns no one channel."""
 OPENING_LIFETIME: Final = 3_600
 """Seconds for which both signatures on an Opening let it be mined."""
 EVENT_BUFFER: Final = 4_096
 CONNECT_TIMEOUT: Final = 10.0
-RETRY_SECONDS: Final = 1.0
+LONGEST_RETRY: Final = 10.0
+MAX_UNDECIDED: Final = 16
+"""Requests for quotes in one channel, and openings in all, that may wait for the owner's code."""
 
 
 @attrs.frozen(kw_only=True)
@@ -102,6 +111,7 @@ class PeerSetup:
     accept_trade: TradeDecision | None
     settlement_price: SettlementSource | None
     clock: Callable[[], float]
+    limits: LinkLimits
 
 
 class Peer:
@@ -116,7 +126,10 @@ class Peer:
         self._wallet = setup.wallet
         self._runners: dict[bytes, Runner] = {}
         self._outcomes: dict[bytes, Outcomes] = {}
-        self._sessions: dict[Address, Session] = {}
+        self._sessions: dict[Address, list[Session]] = {}
+        self._dialled: dict[str, PeerError | None] = {}
+        self._opening: set[bytes] = set()
+        self._quoting: dict[bytes, set[bytes]] = {}
         self._subscribers: set[trio.MemorySendChannel[PeerEvent]] = set()
         self._sequence = 0
         self.listening: str | None = None
@@ -152,18 +165,24 @@ class Peer:
         """Connect to a counterparty and stay connected; its signer.
 
         Raises:
-            PeerTimeoutError: not reachable within ``timeout`` seconds.
+            InvalidValueError: the address is none.
+            PeerTimeoutError: not reachable within ``timeout`` seconds; we go on trying.
         """
-        self._nursery.start_soon(self._stay_connected, address)
+        parse_address(address)
+        if address not in self._dialled:
+            self._dialled[address] = None
+            self._nursery.start_soon(self._stay_connected, address)
         with trio.move_on_after(timeout):
             while True:
                 waiting = self._new_session
-                for signer, session in self._sessions.items():
-                    if session.address == address:
+                for signer, sessions in self._sessions.items():
+                    if any(session.address == address for session in sessions):
                         return signer
                 await waiting.wait()
+        why = self._dialled[address]
         raise PeerTimeoutError(
-            f"no peer at {address} within {timeout:g} s", next_step="check the address; is it up?"
+            f"no peer at {address} within {timeout:g} s" + (f": {why.args[0]}" if why else ""),
+            next_step="check the address; is it up?",
         )
 
     async def open(
@@ -214,10 +233,9 @@ class Peer:
             risk=tuple(risk),
             timing=self._setup.timing,
         )
-        outcome = step.finish(())
-        runner = self._adopt(outcome.channel)
-        await runner.perform(outcome)
-        channel = self._handle(runner)
+        if channel_id(self._chain.domain, terms) in self._runners:
+            raise InvalidValueError("a channel on these terms exists", next_step="change the salt")
+        channel = self._handle(await self._adopt_new(step.finish(())))
         await channel.wait_open(timeout)
         return channel
 
@@ -263,18 +281,26 @@ class Peer:
         raise InvalidValueError("neither signer of the terms is ours")
 
     def _adopt(self, channel: Channel) -> Runner:
-        runner = Runner(
+        runner = self._runner_of(channel)
+        self._runners[channel.channel_id] = runner
+        self._outcomes[channel.channel_id] = Outcomes()
+        return runner
+
+    async def _adopt_new(self, outcome: Outcome) -> Runner:
+        """Store a new channel, then let its first message leave. A failure leaves no channel."""
+        await self._runner_of(outcome.channel).perform(outcome)
+        return self._adopt(outcome.channel)
+
+    def _runner_of(self, channel: Channel) -> Runner:
+        return Runner(
             channel,
+            outbound=Line(self._sessions, channel.terms.signer(channel.side.other)),
             signer=self._signer,
             wallet=self._wallet,
             store=self._store,
             submit=lambda call, key: self._nursery.start_soon(self._submit, call, key),
             notify=self._on_notice,
         )
-        runner.outbound = self._sessions.get(channel.terms.signer(channel.side.other))
-        self._runners[channel.channel_id] = runner
-        self._outcomes[channel.channel_id] = Outcomes()
-        return runner
 
     def _handle(self, runner: Runner) -> PeerChannel:
         return PeerChannel(self, runner, self._outcomes[runner.channel.channel_id])
@@ -282,50 +308,61 @@ class Peer:
     async def _submit(self, call: Call, key: bytes) -> None:
         try:
             await self._chain.submit(call, key=key)
-        except ChainError as error:
-            self._tell(bytes(32), error)
+        except BugError:
+            raise
+        except ChannelsError as error:
+            self._tell(NO_CHANNEL, error)
 
     # -- connections
 
     async def _stay_connected(self, address: str) -> None:
+        backoff = Backoff(longest=LONGEST_RETRY)
         while True:
+            began = trio.current_time()
             try:
-                async with connect(address) as link:
+                async with connect(address, limits=self._setup.limits) as link:
                     await self._converse(link, address)
-            except (PeerError, OSError, trio.BrokenResourceError) as error:
-                if isinstance(error, PeerError):
-                    self._tell(bytes(32), error)
-            await trio.sleep(RETRY_SECONDS)
+            except PeerError as error:
+                self._dialled[address] = error
+                self._tell(NO_CHANNEL, error)
+            if trio.current_time() - began > LONGEST_RETRY:
+                backoff.reset()
+            await trio.sleep(backoff.next_delay())
 
     async def _serve_link(self, link: Link) -> None:
         await self._converse(link, "")
 
     async def _converse(self, link: Link, address: str) -> None:
+        """Talk until the connection ends. An error of ours ends it, is told, and ends nothing else.
+
+        Raises:
+            PeerError: why the connection ended.
+        """
         signer = await greet(link, signer=self._signer.address, domain=self._chain.domain)
         session = Session(link, signer, address)
-        self._sessions[signer] = session
+        self._sessions.setdefault(signer, []).append(session)
         self._new_session.set()
         self._new_session = trio.Event()
-        ours = [
-            runner
-            for runner in self._runners.values()
-            if runner.channel.terms.signer(runner.channel.side.other) == signer
-        ]
         try:
-            for runner in ours:
-                runner.outbound = session
-                await self._reestablish(runner)
+            for runner in list(self._runners.values()):
+                if runner.counterparty == signer:
+                    await self._reestablish(runner, session)
             await session.run(self._on_message)
+        except (OurError, BugError) as error:
+            self._tell(NO_CHANNEL, error)
         finally:
-            if self._sessions.get(signer) is session:
+            self._sessions[signer].remove(session)
+            if not self._sessions[signer]:
                 del self._sessions[signer]
-            for runner in self._runners.values():
-                if runner.outbound is session:
-                    runner.outbound = None
 
-    async def _reestablish(self, runner: Runner) -> None:
+    async def _reestablish(self, runner: Runner, session: Session) -> None:
+        channel = runner.channel
+        if channel.phase in (Phase.ASKED, Phase.GRANTED):
+            # The peer may never have heard of it. What it has heard already, it hears in vain.
+            session.post([codec.encode(each) for each in channel.outbox])
+            return
         try:
-            await runner.feed(Connected())
+            await runner.feed(Connected(), reply=session)
         except IllegalCommandError:
             return  # ended, or in dispute: nothing to say about it
 
@@ -341,47 +378,77 @@ class Peer:
                 await self._on_open_request(session, message)
             case m.Error() if message.channel_id not in self._runners:
                 error = PeerError(f"the peer complains: {message.reason.name} {message.text}")
-                self._tell(bytes(32), error)
+                self._tell(NO_CHANNEL, error)
+            case m.Reestablish() if message.channel_id not in self._runners:
+                # No fault of the peer's: we may have declined it, or lost our data.
+                text = f"no channel 0x{message.channel_id.hex()}"
+                error_of = partial(m.Error, channel_id=message.channel_id, text=text)
+                session.post_message(error_of(reason=m.Reason.NOT_OPEN))
             case _:
                 runner = self._runners.get(message.channel_id)
                 if runner is None:
                     raise UnexpectedMessageError(f"no channel 0x{message.channel_id.hex()}")
-                if runner.channel.terms.signer(runner.channel.side.other) != session.signer:
+                if runner.counterparty != session.signer:
                     raise UnexpectedMessageError("a channel of another counterparty")
-                await runner.feed(message)
+                if isinstance(message, m.OpenAccept) and runner.channel.phase is not Phase.ASKED:
+                    return
+                await runner.wait_until(_can_judge)
+                reply = session if isinstance(message, m.Reestablish) else None
+                await runner.feed(message, reply=reply)
 
     async def _on_open_request(self, session: Session, request: m.OpenRequest) -> None:
-        terms = request.opening.terms
-        identity = channel_id(self._chain.domain, terms)
-        if identity in self._runners:
-            await self._reestablish(self._runners[identity])
-            return
-        reason, text = await self._opening_objection(session, request)
-        if text:
+        identity = channel_id(self._chain.domain, request.opening.terms)
+        runner = self._runners.get(identity)
+        if runner is not None:
+            if runner.counterparty != session.signer:
+                raise UnexpectedMessageError("a channel of another counterparty")
+            await self._reestablish(runner, session)
+        elif identity not in self._opening:
+            if len(self._opening) >= MAX_UNDECIDED:
+                raise OurError("too many openings wait for a decision", next_step="ask later")
+            self._opening.add(identity)
+            self._nursery.start_soon(self._decide_opening, identity, session, request)
+
+    async def _decide_opening(
+        self, identity: bytes, session: Session, request: m.OpenRequest
+    ) -> None:
+        try:
+            objection = await self._opening_objection(session, request)
+            if objection is None:
+                step = grant_opening(
+                    domain=self._chain.domain, request=request, timing=self._setup.timing
+                )
+                signature = await self._wallet.sign(step.sign[0])
+                await self._adopt_new(step.finish((signature,)))
+        except InvalidValueError as error:
+            objection = m.Reason.INVALID, str(error.args[0])
+        except BugError:
+            raise
+        except ChannelsError as error:
+            self._tell(identity, error)
+            objection = m.Reason.BUSY, "we cannot decide for now"
+        finally:
+            self._opening.discard(identity)
+        if objection is not None:
+            reason, text = objection
             session.post_message(m.OpenReject(channel_id=identity, reason=reason, text=text))
-            return
-        step = grant_opening(domain=self._chain.domain, request=request, timing=self._setup.timing)
-        signature = await self._wallet.sign(step.sign[0])
-        outcome = step.finish((signature,))
-        runner = self._adopt(outcome.channel)
-        await runner.perform(outcome)
 
     async def _opening_objection(
         self, session: Session, request: m.OpenRequest
-    ) -> tuple[m.Reason, str]:
+    ) -> tuple[m.Reason, str] | None:
         terms = request.opening.terms
-        try:
-            side = self._side_in(terms)
-        except InvalidValueError as error:
-            return m.Reason.INVALID, str(error)
+        side = self._side_in(terms)
         if side is request.requester or terms.signer(side.other) != session.signer:
             return m.Reason.INVALID, "the terms name other signers than ours and yours"
         head = self._chain.head
         if request.opening.valid_until > head.timestamp + 2 * OPENING_LIFETIME:
             return m.Reason.INVALID, "an Opening that stays valid for too long"
-        if self._setup.accept_opening is None or not await self._setup.accept_opening(request):
+        decide = self._setup.accept_opening
+        if decide is None or not await ask(
+            "accept_opening", lambda: decide(request), OPENING_LIFETIME
+        ):
             return m.Reason.DECLINED, "we do not open on these terms"
-        return m.Reason.DECLINED, ""
+        return None
 
     # -- notices
 
@@ -391,7 +458,7 @@ class Peer:
         for subscriber in self._subscribers:
             try:
                 subscriber.send_nowait(event)
-            except trio.WouldBlock:
+            except (trio.WouldBlock, trio.BrokenResourceError):
                 continue
 
     def _on_notice(self, runner: Runner, notice: Notice) -> None:
@@ -411,17 +478,15 @@ class Peer:
                     )
                     self._nursery.start_soon(self._guarded, runner, partial(runner.feed, reject))
             case QuoteRequested():
-                self._nursery.start_soon(
-                    self._guarded, runner, partial(self._quote, runner, notice.request)
-                )
+                self._on_quote_request(runner, notice.request)
             case CloseRequested():
                 accept = Answer(nonce=notice.closing.nonce, accept=True, now=self.now())
                 self._nursery.start_soon(self._guarded, runner, partial(runner.feed, accept))
 
-    async def _guarded(self, runner: Runner, work: Callable[[], object]) -> None:
+    async def _guarded(self, runner: Runner, work: Callable[[], Awaitable[object]]) -> None:
         """A decision that fails is told, and never takes the peer down."""
         try:
-            await work()  # type: ignore[misc]
+            await work()
         except BugError:
             raise
         except ChannelsError as error:
@@ -429,8 +494,14 @@ class Peer:
 
     async def _decide(self, runner: Runner, proposal: ProposalReceived) -> None:
         """Answer a proposal that no request of ours asked for."""
-        objection = await self._objection(runner.channel, proposal)
         handle = self._handle(runner)
+        try:
+            objection = await self._objection(runner.channel, proposal)
+        except BugError:
+            raise
+        except ChannelsError as error:
+            self._tell(runner.channel.channel_id, error)
+            objection = m.Reason.BUSY, "we cannot decide for now"
         if objection is not None:
             await handle.decline(proposal.nonce, *objection)
         else:
@@ -439,73 +510,97 @@ class Peer:
     async def _objection(
         self, channel: Channel, proposal: ProposalReceived
     ) -> tuple[m.Reason, str] | None:
-        if self._setup.market is None:
+        market, policy = self._setup.market, self._setup.policy
+        if market is None:
             return m.Reason.MARKS, "no market data on our side"
         theirs = marks_of(proposal.portfolio)
-        objection = marks_objection(
-            self._setup.policy, self._setup.market.marks(theirs.series), theirs
-        )
+        patience = self._setup.timing.confirm_within
+
+        async def judge() -> tuple[m.Reason, str] | None:
+            return marks_objection(policy, market.marks(theirs.series), theirs)
+
+        objection = await ask("the market", judge, patience)
         if objection is not None:
             return objection
         match proposal.change:
             case Remark():
                 return None
             case Settlement(feed=feed, expiry=expiry, price=price):
-                return await self._settlement_objection(feed, expiry, price)
+                source = self._setup.settlement_price
+                if source is None:
+                    return m.Reason.PRICE, "no settlement source on our side"
+                own = await ask("settlement_price", lambda: source(feed, expiry), patience)
+                if own == price:
+                    return None
+                return m.Reason.PRICE, f"settlement price {price}, ours {own}"
             case Trade() as trade:
-                if self._setup.accept_trade is not None and await self._setup.accept_trade(
-                    trade, channel.portfolio
+                decide = self._setup.accept_trade
+                if decide is not None and await ask(
+                    "accept_trade", lambda: decide(trade, channel.portfolio), patience
                 ):
                     return None
                 return m.Reason.DECLINED, "we did not ask for this trade"
 
-    async def _settlement_objection(
-        self, feed: bytes, expiry: int, price: int
-    ) -> tuple[m.Reason, str] | None:
-        if self._setup.settlement_price is None:
-            return m.Reason.PRICE, "no settlement source on our side"
-        own = await self._setup.settlement_price(feed, expiry)
-        if own != price:
-            return m.Reason.PRICE, f"settlement price {price}, ours {own}"
-        return None
+    def _on_quote_request(self, runner: Runner, request: m.RequestForQuote) -> None:
+        identity = runner.channel.channel_id
+        asked = self._quoting.setdefault(identity, set())
+        if request.request_id in asked:
+            return
+        work: Callable[[], Awaitable[object]] = partial(self._quote, runner, request)
+        if len(asked) >= MAX_UNDECIDED:
+            refuse = RefuseQuote(request_id=request.request_id, reason=m.Reason.BUSY)
+            work = partial(runner.feed, refuse)
+        else:
+            asked.add(request.request_id)
+        self._nursery.start_soon(self._guarded, runner, work)
 
     async def _quote(self, runner: Runner, request: m.RequestForQuote) -> None:
-        channel = runner.channel
-        answer = None
-        if self._setup.maker is not None:
-            answer = await self._setup.maker(
-                QuoteRequest(
-                    channel_id=channel.channel_id,
-                    legs=request.legs,
-                    time_to_live=request.time_to_live,
-                    side=channel.side,
-                    portfolio=channel.portfolio,
-                )
-            )
+        identity = runner.channel.channel_id
         refuse = RefuseQuote(request_id=request.request_id, reason=m.Reason.DECLINED)
-        if answer is None:
-            await runner.feed(refuse)
-            return
-        draft = trade_draft(
-            trade_id=keccak(channel.channel_id + request.request_id),
-            legs=request.legs,
-            prices=answer.prices,
-            requester=channel.side.other,
-            marks=answer.marks,
-            unit=channel.terms.unit,
-        )
-        now = self.now()
-        send = SendQuote(
-            request_id=request.request_id,
-            sides=(draft,),
-            expires_at=now + min(answer.good_for, request.time_to_live),
-            now=now,
-        )
         try:
-            await runner.feed(send)
+            quote = await self._price(runner.channel, request)
+            await runner.feed(refuse if quote is None else quote)
         except ChannelsError:
             await runner.feed(attrs.evolve(refuse, reason=m.Reason.BUSY))
             raise
+        finally:
+            self._quoting[identity].discard(request.request_id)
+
+    async def _price(self, channel: Channel, request: m.RequestForQuote) -> SendQuote | None:
+        """What the maker makes of a request; None for no price."""
+        maker = self._setup.maker
+        if maker is None:
+            return None
+        question = QuoteRequest(
+            channel_id=channel.channel_id,
+            legs=request.legs,
+            time_to_live=request.time_to_live,
+            side=channel.side,
+            portfolio=channel.portfolio,
+        )
+
+        async def quote() -> SendQuote | None:
+            answer = await maker(question)
+            if answer is None:
+                return None
+            draft = trade_draft(
+                trade_id=keccak(channel.channel_id + request.request_id),
+                legs=request.legs,
+                prices=answer.prices,
+                requester=channel.side.other,
+                marks=answer.marks,
+                unit=channel.terms.unit,
+            )
+            now = self.now()
+            return SendQuote(
+                request_id=request.request_id,
+                sides=(draft,),
+                expires_at=now + min(answer.good_for, request.time_to_live),
+                now=now,
+            )
+
+        patience = min(request.time_to_live, self._setup.timing.confirm_within)
+        return await ask("the maker", quote, patience)
 
     # -- the chain
 
@@ -519,20 +614,50 @@ class Peer:
     async def start(self, listen: str | None) -> None:
         """Take up every stored channel, follow the chain, and listen."""
         for record in self._store.channels().values():
-            self._adopt(records.decode_channel(record))
-        self._nursery.start_soon(watch_chain, self._chain, self._watched, self._on_chain)
+            channel = records.decode_channel(record)
+            self._check_ours(channel)
+            self._adopt(channel)
+        await self._nursery.start(watch_chain, self._chain, self._watched, self._on_chain)
         for runner in list(self._runners.values()):
             await self._guarded(runner, partial(runner.feed, Resume()))
+            await self._guarded(runner, partial(self._decline_forgotten, runner))
         if listen is not None:
             await self._nursery.start(self._listen, listen)
+
+    def _check_ours(self, channel: Channel) -> None:
+        if channel.domain != self._chain.domain:
+            raise InvalidValueError("the store holds channels of another chain or Adjudicator")
+        if channel.terms.signer(channel.side) != self._signer.address:
+            raise InvalidValueError("the store holds channels of another signer")
+
+    async def _decline_forgotten(self, runner: Runner) -> None:
+        """Decline what waited for a decision when we stopped: nobody decides it any more."""
+        waiting = (
+            each
+            for each in runner.channel.ledger.entries
+            if each.theirs is not None and each.mine is None and not each.declined
+        )
+        first = next(waiting, None)
+        if runner.channel.phase is Phase.RECEIVED and first is not None:
+            await self._handle(runner).decline(first.nonce, m.Reason.BUSY, "we started again")
 
     async def _listen(
         self, address: str, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        async with serve(address, self._serve_link) as listening:
+        async with serve(
+            address,
+            self._serve_link,
+            limits=self._setup.limits,
+            on_error=lambda _, error: self._tell(NO_CHANNEL, error),
+        ) as listening:
             self.listening = listening.address
             task_status.started()
             await trio.sleep_forever()
+
+
+def _can_judge(channel: Channel) -> bool:
+    """Whether what the peer says can be held against the chain: not before it was read."""
+    return channel.head is not None or channel.phase not in OPEN_PHASES
 
 
 @asynccontextmanager
@@ -551,6 +676,7 @@ async def open_peer(
     accept_trade: TradeDecision | None = None,
     settlement_price: SettlementSource | None = None,
     clock: Callable[[], float] = time.time,
+    limits: LinkLimits = LIMITS,
 ) -> AsyncIterator[Peer]:
     """Run a peer for the time of an ``async with``.
 
@@ -568,6 +694,7 @@ async def open_peer(
         accept_trade: decides on trades proposed without a request; without it we decline.
         settlement_price: the price we stand by for a settlement off chain.
         clock: Unix seconds; of the chain where its time is not the world's.
+        limits: times and rates of every connection.
 
     Raises:
         StorageError: the database cannot be opened, or another process holds it.
@@ -584,14 +711,25 @@ async def open_peer(
         accept_trade=accept_trade,
         settlement_price=settlement_price,
         clock=clock,
+        limits=limits,
     )
+    failure: BaseException | None = None
     async with AsyncExitStack() as stack:
         if not isinstance(store, Store):
             store = await stack.enter_async_context(open_store(store))
-        nursery = await stack.enter_async_context(trio.open_nursery())
-        peer = Peer(nursery=nursery, store=store, setup=setup)
-        await peer.start(listen)
         try:
-            yield peer
-        finally:
-            nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as nursery:
+                peer = Peer(nursery=nursery, store=store, setup=setup)
+                try:
+                    await peer.start(listen)
+                    yield peer
+                except BaseException as error:
+                    failure = error
+                    raise
+                finally:
+                    nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            # What the block raised is the caller's own; only our tasks' failures come as a group.
+            if failure is not None and group.exceptions == (failure,):
+                raise failure from failure.__cause__
+            raise

@@ -16,6 +16,7 @@ from channels.protocol import codec, machine, records
 from channels.protocol.calls import Call
 from channels.protocol.channel import Channel
 from channels.protocol.effects import Notice, Notify, Outcome, Persist, Send, Submit
+from channels.protocol.eip712 import Address
 from channels.protocol.signing import Signable, Signature, Signer
 from channels.protocol.types import Opening
 from channels.storage import AppendJournal, PutChannel, Store, Write
@@ -24,7 +25,7 @@ __all__ = ["Outbound", "Runner"]
 
 
 class Outbound(Protocol):
-    """Where frames to the counterparty go; never blocks."""
+    """Where frames to the counterparty go; never blocks, and may lead nowhere."""
 
     def post(self, frames: list[bytes]) -> None:
         """Queue these frames, in order, behind what is queued."""
@@ -37,6 +38,7 @@ class Runner:
         self,
         channel: Channel,
         *,
+        outbound: Outbound,
         signer: Signer,
         wallet: Signer,
         store: Store,
@@ -44,7 +46,7 @@ class Runner:
         notify: Callable[[Runner, Notice], None],
     ) -> None:
         self.channel = channel
-        self.outbound: Outbound | None = None
+        self.outbound = outbound
         self._signer = signer
         self._wallet = wallet
         self._store = store
@@ -53,8 +55,15 @@ class Runner:
         self._lock = trio.Lock()
         self._changed: trio.Event | None = None
 
-    async def feed(self, event: machine.Event) -> Outcome:
+    @property
+    def counterparty(self) -> Address:
+        """The other side's signer."""
+        return self.channel.terms.signer(self.channel.side.other)
+
+    async def feed(self, event: machine.Event, *, reply: Outbound | None = None) -> Outcome:
         """Step the channel by one event, and perform the effects.
+
+        Messages go to ``reply`` if given, else to whoever is connected.
 
         Raises:
             ChannelsError: as `machine.step`; or the key or the store failed. The channel is as it
@@ -66,14 +75,14 @@ class Runner:
             outcome = step.finish(tuple(signatures))
             # Once signed, finish: a half-performed outcome would be a signature that we forgot.
             with trio.CancelScope(shield=True):
-                await self.perform(outcome)
+                await self.perform(outcome, reply)
         return outcome
 
     async def _sign(self, signable: Signable) -> Signature:
         key = self._wallet if isinstance(signable.value, Opening) else self._signer
         return await key.sign(signable)
 
-    async def perform(self, outcome: Outcome) -> None:
+    async def perform(self, outcome: Outcome, reply: Outbound | None = None) -> None:
         """Store first; then send, submit and tell."""
         batch = self._batch(outcome)
         if batch:
@@ -86,8 +95,8 @@ class Runner:
                     frames.append(codec.encode(effect.message))
                 case Submit():
                     self._submit(effect.call, effect.key)
-        if frames and self.outbound is not None:
-            self.outbound.post(frames)
+        if frames:
+            (self.outbound if reply is None else reply).post(frames)
         for effect in outcome.effects:
             if isinstance(effect, Notify):
                 self._notify(self, effect.notice)

@@ -7,12 +7,14 @@ channel's own machine takes it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
 import trio
 
 from channels.errors import (
+    BugError,
     ChannelsError,
     FrameError,
     OurError,
@@ -25,23 +27,43 @@ from channels.protocol import codec
 from channels.protocol import messages as m
 from channels.protocol.eip712 import Address
 from channels.protocol.types import Domain
+from channels.transport.errors import LinkClosedError
+from channels.transport.limits import LinkLimits, RateLimit
 from channels.transport.link import Link
 
-__all__ = ["SOFTWARE", "Session", "greet"]
+__all__ = ["LIMITS", "SOFTWARE", "Line", "Session", "greet"]
 
 SOFTWARE: Final = "option-channels/0.1"
 MAX_STRIKES: Final = 16
 MAX_QUEUED: Final = 4_096
 """Frames queued for a peer that does not read; beyond, the connection is given up."""
+MAX_QUEUED_BYTES: Final = 8 << 20
 HELLO_TIMEOUT: Final = 10.0
+LIMITS: Final = LinkLimits(idle=60.0, rate=RateLimit(frames=50_000.0))
+"""A connection on which no whole frame comes for a minute is dead: we ping three times as often."""
+PINGS_IN_IDLE: Final = 3
 
 
 async def greet(link: Link, *, signer: Address, domain: Domain) -> Address:
     """Say hello and hear it; the counterparty's signer.
 
+    **Nothing proves that signer yet**: until TLS does, a connection is believed no more than what
+    is signed on it.
+
     Raises:
         PeerError: no hello in time, or one of another chain or contract.
     """
+    try:
+        return await _greet(link, signer, domain)
+    except LinkClosedError:
+        raise
+    except PeerError as error:
+        with trio.move_on_after(HELLO_TIMEOUT), suppress(PeerError):
+            await link.send([codec.encode(_error(bytes(32), error))])
+        raise
+
+
+async def _greet(link: Link, signer: Address, domain: Domain) -> Address:
     hello = m.Hello(
         signer=signer,
         chain_id=domain.chain_id,
@@ -70,14 +92,24 @@ class Session:
         self.address = address
         self._link = link
         self._queued: list[bytes] = []
+        self._queued_bytes = 0
         self._wake = trio.Event()
+        self._overflow = trio.Event()
         self._strikes = 0
-        self._overflow = False
 
     def post(self, frames: list[bytes]) -> None:
-        """Queue frames behind what is queued."""
+        """Queue frames behind what is queued.
+
+        A peer that leaves too many unread loses them and the connection; what matters of them is
+        sent again after the next.
+        """
+        if self._overflow.is_set():
+            return
         self._queued.extend(frames)
-        self._overflow = len(self._queued) > MAX_QUEUED
+        self._queued_bytes += sum(map(len, frames))
+        if len(self._queued) > MAX_QUEUED or self._queued_bytes > MAX_QUEUED_BYTES:
+            self._queued.clear()
+            self._overflow.set()
         self._wake.set()
 
     def post_message(self, message: m.Message) -> None:
@@ -88,24 +120,42 @@ class Session:
         """Read and write until the connection ends.
 
         Raises:
-            PeerError: the peer broke the framing, flooded, or did not read.
+            PeerError: the peer left, broke the framing, flooded, did not read or fell silent.
+            StorageError: our database failed. What was not stored is not answered; the peer sends
+                it again after it has reconnected.
+            BugError: a message was handled in a way nobody foresaw.
         """
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._write)
-            try:
-                await self._read(handle)
-            finally:
-                nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                for task in (self._write, self._watch_overflow, self._ping):
+                    nursery.start_soon(task)
+                try:
+                    await self._read(handle)
+                finally:
+                    nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            known, unknown = group.split(ChannelsError)
+            if known is None or unknown is not None:
+                raise
+            raise _first(known) from group
 
     async def _write(self) -> None:
         while True:
             await self._wake.wait()
             self._wake = trio.Event()
-            if self._overflow:
-                raise PeerTimeoutError(f"the peer left {len(self._queued)} frames unread")
-            frames, self._queued = self._queued, []
+            frames, self._queued, self._queued_bytes = self._queued, [], 0
             if frames:
                 await self._link.send(frames)
+
+    async def _watch_overflow(self) -> None:
+        await self._overflow.wait()
+        raise PeerTimeoutError(f"the peer left more than {MAX_QUEUED} frames unread")
+
+    async def _ping(self) -> None:
+        """Have something come, and tell the peer that we are there."""
+        while True:
+            await trio.sleep(self._link.idle_timeout / PINGS_IN_IDLE)
+            self.post_message(m.Ping(token=0))
 
     async def _read(self, handle: Callable[[Session, m.Message], Awaitable[None]]) -> None:
         while True:
@@ -115,18 +165,48 @@ class Session:
                 message = codec.decode(frame)
                 channel_id = getattr(message, "channel_id", channel_id)
                 await handle(self, message)
-            except (FrameError, StorageError):
+            except (FrameError, StorageError, BugError):
                 raise
             except (PeerError, OurError) as error:
                 self._complain(channel_id, error)
+            except Exception as error:
+                raise BugError(f"a message was answered by {error!r}") from error
 
     def _complain(self, channel_id: bytes, error: ChannelsError) -> None:
         """Name what was wrong; a fault of the peer's costs it a strike."""
-        ours = isinstance(error, OurError)
-        if not ours:
+        if not isinstance(error, OurError):
             self._strikes += 1
             if self._strikes > MAX_STRIKES:
                 raise error
-        reason = m.Reason.BUSY if ours else m.Reason.PROTOCOL
-        text = f"{type(error).__name__}: {error.args[0]}"
-        self.post_message(m.Error(channel_id=channel_id, reason=reason, text=text))
+        self.post_message(_error(channel_id, error))
+
+
+class Line:
+    """All connections to one counterparty, of which the one that works is not known.
+
+    A connection that hangs, or one whose Hello lied, takes nothing away from the others.
+    """
+
+    def __init__(self, sessions: Mapping[Address, list[Session]], signer: Address) -> None:
+        self._sessions = sessions
+        self._signer = signer
+
+    def post(self, frames: list[bytes]) -> None:
+        """Queue frames on each; what the peer gets twice it takes once."""
+        for session in self._sessions.get(self._signer, ()):
+            session.post(frames)
+
+
+def _error(channel_id: bytes, error: ChannelsError) -> m.Error:
+    reason = m.Reason.BUSY if isinstance(error, OurError) else m.Reason.PROTOCOL
+    text = f"{type(error).__name__}: {error.args[0]}"
+    return m.Error(channel_id=channel_id, reason=reason, text=text)
+
+
+def _first(group: BaseExceptionGroup[ChannelsError]) -> ChannelsError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if not isinstance(error, ChannelsError):
+        raise TypeError("a group of our errors holds one of ours")
+    return error

@@ -15,13 +15,14 @@ from channels.protocol.effects import (
     ProposalLapsed,
     ProposalReceived,
     QuoteDeclined,
+    RecordedOnChain,
 )
 
-__all__ = ["Answer", "Outcomes"]
+__all__ = ["Answer", "ChangeOutcome", "Outcomes"]
 
 T = TypeVar("T")
 
-ChangeOutcome = ChangeConfirmed | ChangeRejected | ProposalLapsed
+ChangeOutcome = ChangeConfirmed | ChangeRejected | ProposalLapsed | RecordedOnChain
 QuoteOutcome = QuoteDeclined | list[ProposalReceived]
 
 
@@ -40,11 +41,10 @@ class Answer(Generic[T]):
             self._value = value
             self._event.set()
 
-    async def get(self) -> T:
-        """Wait for the value."""
-        await self._event.wait()
-        if self._value is None:
-            raise RuntimeError("an answer is set before its event")
+    async def get(self, deadline: float) -> T | None:
+        """Wait for the value; None if there is none at ``deadline``, on Trio's clock."""
+        with trio.move_on_at(deadline):
+            await self._event.wait()
         return self._value
 
 
@@ -52,18 +52,21 @@ class Outcomes:
     """The callers waiting in one channel: changes by the proposal's nonce, quotes by request."""
 
     def __init__(self) -> None:
-        self._changes: dict[int, Answer[ChangeOutcome]] = {}
+        self._changes: dict[int, list[Answer[ChangeOutcome]]] = {}
         self._quotes: dict[bytes, Answer[QuoteOutcome]] = {}
 
     @contextmanager
     def change(self, nonce: int) -> Iterator[Answer[ChangeOutcome]]:
         """Wait for what becomes of the proposal at ``nonce``."""
         answer: Answer[ChangeOutcome] = Answer()
-        self._changes[nonce] = answer
+        waiting = self._changes.setdefault(nonce, [])
+        waiting.append(answer)
         try:
             yield answer
         finally:
-            del self._changes[nonce]
+            waiting.remove(answer)
+            if not waiting:
+                self._changes.pop(nonce, None)
 
     @contextmanager
     def quote(self, request_id: bytes) -> Iterator[Answer[QuoteOutcome]]:
@@ -80,7 +83,7 @@ class Outcomes:
         match notice:
             case ChangeConfirmed():
                 self._set(notice.proposal, notice)
-            case ChangeRejected():
+            case ChangeRejected() | RecordedOnChain():
                 self._set(notice.nonce, notice)
             case ProposalLapsed():
                 for nonce in notice.nonces:
@@ -93,8 +96,8 @@ class Outcomes:
         return self._answer(request_id, [side])
 
     def _set(self, nonce: int, notice: ChangeOutcome) -> None:
-        if nonce in self._changes:
-            self._changes[nonce].set(notice)
+        for answer in self._changes.get(nonce, ()):
+            answer.set(notice)
 
     def _answer(self, request_id: bytes, value: QuoteOutcome) -> bool:
         answer = self._quotes.get(request_id)

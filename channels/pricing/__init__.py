@@ -24,6 +24,15 @@ from channels.pricing.kinds import Kind
 from channels.pricing.payoff import MAX_PAYOFF, intrinsic, payoff, settlement_payoff
 
 if TYPE_CHECKING:
+    from channels.pricing.close_out import (
+        MAX_SHIFT,
+        ShiftedPosition,
+        close_out_shift,
+        close_out_value,
+        run_off_lock,
+        shifted_positions,
+    )
+    from channels.pricing.feed_margin import FeedMargin, Scenario
     from channels.pricing.losses import BucketLoss, largest_losses
     from channels.pricing.margin import LargestLossMargin, MarginModel, Margins
     from channels.pricing.portfolio import (
@@ -33,21 +42,35 @@ if TYPE_CHECKING:
         portfolio_value,
         position_price,
     )
+    from channels.pricing.risk_array import Node
+    from channels.pricing.risk_params import RISK_BOUNDS, RiskParamsLike, risk_by_feed
+    from channels.pricing.scan_margin import PartyMargin, ScanMargin
 
 __all__ = [
     "MAX_CARRY",
     "MAX_PAYOFF",
     "MAX_PRICE",
+    "MAX_SHIFT",
     "MAX_TENOR",
     "MAX_VOL",
+    "RISK_BOUNDS",
     "BucketLoss",
+    "FeedMargin",
     "Kind",
     "LargestLossMargin",
     "MarginModel",
     "Margins",
+    "Node",
+    "PartyMargin",
     "PortfolioValue",
     "PositionLike",
+    "RiskParamsLike",
+    "ScanMargin",
+    "Scenario",
+    "ShiftedPosition",
     "SpotLike",
+    "close_out_shift",
+    "close_out_value",
     "forward_price",
     "implied_carry",
     "intrinsic",
@@ -56,20 +79,37 @@ __all__ = [
     "portfolio_value",
     "position_price",
     "price",
+    "risk_by_feed",
+    "run_off_lock",
     "settlement_payoff",
+    "shifted_positions",
 ]
 
 _HOME: Final = {
+    "MAX_SHIFT": "close_out",
+    "RISK_BOUNDS": "risk_params",
     "BucketLoss": "losses",
+    "FeedMargin": "feed_margin",
     "LargestLossMargin": "margin",
     "MarginModel": "margin",
     "Margins": "margin",
+    "Node": "risk_array",
+    "PartyMargin": "scan_margin",
     "PortfolioValue": "portfolio",
     "PositionLike": "portfolio",
+    "RiskParamsLike": "risk_params",
+    "ScanMargin": "scan_margin",
+    "Scenario": "feed_margin",
+    "ShiftedPosition": "close_out",
     "SpotLike": "portfolio",
+    "close_out_shift": "close_out",
+    "close_out_value": "close_out",
     "largest_losses": "losses",
     "portfolio_value": "portfolio",
     "position_price": "portfolio",
+    "risk_by_feed": "risk_params",
+    "run_off_lock": "close_out",
+    "shifted_positions": "close_out",
 }
 
 

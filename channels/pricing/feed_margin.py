@@ -13,7 +13,7 @@ from typing import Final
 
 import attrs
 
-from channels.errors import PricingDomainError
+from channels.errors import InvalidValueError, PricingDomainError
 from channels.pricing.kinds import Kind
 from channels.pricing.risk_array import LOSS_DIVISORS, SCENARIOS, Node, SeriesRisk
 from channels.pricing.risk_params import RiskParamsLike
@@ -77,9 +77,26 @@ class FeedMargin:
         return divided_up(self.maintenance * self.im_factor, WAD)
 
 
+def check_quantity(quantity: int) -> None:
+    """Refuse a quantity whose margin might not fit the contract's integers.
+
+    Raises:
+        PricingDomainError: beyond `MAX_QUANTITY`.
+    """
+    if not -MAX_QUANTITY <= quantity <= MAX_QUANTITY:
+        raise PricingDomainError(f"a quantity of {quantity} is beyond 2**112")
+
+
 def divided_up(value: int, divisor: int) -> int:
     """Return value / divisor, rounded up."""
     return -(-value // divisor)
+
+
+def _weighed(scenario: Scenario, loss: int) -> int:
+    """Return how much of a loss counts."""
+    if scenario.node is not None:
+        return loss
+    return divided_up(loss, LOSS_DIVISORS[scenario.number])
 
 
 def nodes_of(held: Sequence[HeldSeries], price_range: int) -> tuple[Node, ...]:
@@ -112,9 +129,10 @@ def nodes_of(held: Sequence[HeldSeries], price_range: int) -> tuple[Node, ...]:
 class FeedRisk:
     """The sums behind a feed's requirement, for both parties.
 
+    ``nodes`` are those of the positions given, or others (the run-off lock takes the whole feed's).
+
     Raises:
-        PricingDomainError: a quantity beyond `MAX_QUANTITY`, or a node that moves a forward out of
-            the pricing domain.
+        PricingDomainError: a node moves a forward out of the pricing domain.
     """
 
     def __init__(
@@ -127,9 +145,6 @@ class FeedRisk:
         self._risk = risk
         self._held = held
         self._spot = spot
-        for each in held:
-            if abs(each.quantity) > MAX_QUANTITY:
-                raise PricingDomainError(f"a quantity of {each.quantity} is beyond 2**112")
         self.nodes = nodes_of(held, risk.price_range) if nodes is None else tuple(nodes)
         near = [each for each in held if not each.series.outlives]
         far = [each for each in held if each.series.outlives]
@@ -156,19 +171,31 @@ class FeedRisk:
                 result.append((Scenario(number=number, node=node), total))
         return result
 
+    def shown(self, side: int, scenario: Scenario) -> int:
+        """Return what this scenario alone shows to be required of A (+1) or B (-1), WAD * WAD.
+
+        Its weighed loss, at least 0, and the short minimum: never more than `FeedMargin`'s
+        maintenance.
+
+        Raises:
+            InvalidValueError: the feed has no such scenario.
+        """
+        changes = self._outliving if scenario.outliving else self._all
+        plain = attrs.evolve(scenario, outliving=False)
+        for name, change in changes:
+            if name == plain:
+                return _weighed(name, max(0, -side * change)) + self._short_minimum(side)
+        raise InvalidValueError(f"no scenario {scenario} here")
+
     def margin(self, side: int) -> FeedMargin:
         """Return what the feed requires of A (``side`` +1) or B (-1)."""
         scan, worst = 0, None
         for changes, outliving in ((self._all, False), (self._outliving, True)):
             for name, change in changes:
                 loss = -side * change
-                if loss > scan:
-                    weighed = loss
-                    if name.node is None:
-                        weighed = divided_up(loss, LOSS_DIVISORS[name.number])
-                    if weighed > scan:
-                        scan = weighed
-                        worst = attrs.evolve(name, outliving=True) if outliving else name
+                if loss > scan and (weighed := _weighed(name, loss)) > scan:
+                    scan = weighed
+                    worst = attrs.evolve(name, outliving=True) if outliving else name
         calendar, strike = self._vol_charges()
         return FeedMargin(
             scan=scan,

@@ -5,13 +5,20 @@ Source: design, risk.md "Margin"; this project's docs/explanation/pricing.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import attrs
 
 from channels.errors import InvalidValueError, PricingDomainError
-from channels.pricing.feed_margin import FeedMargin, FeedRisk, HeldSeries, divided_up
+from channels.pricing.feed_margin import (
+    FeedMargin,
+    FeedRisk,
+    HeldSeries,
+    Scenario,
+    check_quantity,
+    divided_up,
+)
 from channels.pricing.losses import largest_losses
 from channels.pricing.margin import Margins
 from channels.pricing.portfolio import PositionLike, SpotLike, bucket_name
@@ -119,11 +126,39 @@ class ScanMargin:
         books = self.books(positions, spots, marked_at)
         risks = {feed: FeedRisk(book.held, book.spot, book.risk) for feed, book in books.items()}
         worth = sum(book.worth for book in books.values())
-        losses = largest_losses(positions, unit)
         return (
-            _party_margin(risks, 1, worth, [bucket.loss_a for bucket in losses], unit),
-            _party_margin(risks, -1, worth, [bucket.loss_b for bucket in losses], unit),
+            _party_margin(risks, positions, 1, worth, unit),
+            _party_margin(risks, positions, -1, worth, unit),
         )
+
+    def shown(
+        self,
+        positions: Sequence[PositionLike],
+        spots: Sequence[SpotLike],
+        at: int,
+        unit: int,
+        *,
+        side: int,
+        scenarios: Mapping[bytes, Scenario],
+    ) -> tuple[int, int]:
+        """Return (value, maintenance margin) of one party as far as ``scenarios`` show it.
+
+        One scenario a feed: their losses and the short minimum, capped like the whole, so at most
+        what `requirements` says. This is how a shortfall is shown on chain for a tenth of the gas.
+
+        Raises:
+            InvalidValueError: a feed without spot, parameters or scenario, or no such scenario.
+            PricingDomainError: an input out of the pricing domain, or moved out of it.
+        """
+        exact = worth = 0
+        for feed, book in self.books(positions, spots, at).items():
+            if feed not in scenarios:
+                raise InvalidValueError(f"no scenario for feed 0x{feed.hex()}")
+            exact += FeedRisk(book.held, book.spot, book.risk).shown(side, scenarios[feed])
+            worth += book.worth
+        value, cap = _value_and_cap(positions, side, worth, unit)
+        maintenance = divided_up(exact * unit, _SCALE)
+        return value, maintenance if cap is None else min(maintenance, cap)
 
     def books(
         self, positions: Sequence[PositionLike], spots: Sequence[SpotLike], at: int
@@ -145,6 +180,7 @@ class ScanMargin:
             for what, table in (("spot", prices), ("margin parameters", self._risk)):
                 if feed not in table:
                     raise InvalidValueError(f"no {what} for {bucket_name(feed, expiry)}")
+            check_quantity(position.quantity)
             series = self._series(position, prices[feed], at)
             held.setdefault(feed, []).append(HeldSeries(series, expiry, position.quantity))
         return {
@@ -167,15 +203,31 @@ class ScanMargin:
         return series
 
 
-def _party_margin(
-    risks: dict[bytes, FeedRisk], side: int, worth: int, losses: list[int | None], unit: int
-) -> PartyMargin:
-    feeds = {feed: risk.margin(side) for feed, risk in risks.items()}
+def _value_and_cap(
+    positions: Sequence[PositionLike], side: int, worth: int, unit: int
+) -> tuple[int, int | None]:
+    """Return a party's value, rounded down, and its cap, None if a loss has no bound."""
     value = side * worth * unit // _SCALE
     if not -_MAX_VALUE < value < _MAX_VALUE:
         raise PricingDomainError(f"the portfolio's value of {value} does not fit 128 bits")
-    bounded = [loss for loss in losses if loss is not None]
-    cap = max(0, value + sum(bounded)) if len(bounded) == len(losses) else None
+    most = 0
+    for bucket in largest_losses(positions, unit):
+        loss = bucket.loss_a if side > 0 else bucket.loss_b
+        if loss is None:
+            return value, None
+        most += loss
+    return value, max(0, value + most)
+
+
+def _party_margin(
+    risks: dict[bytes, FeedRisk],
+    positions: Sequence[PositionLike],
+    side: int,
+    worth: int,
+    unit: int,
+) -> PartyMargin:
+    feeds = {feed: risk.margin(side) for feed, risk in risks.items()}
+    value, cap = _value_and_cap(positions, side, worth, unit)
     initial, maintenance = (
         divided_up(sum(each) * unit, _SCALE)
         for each in (

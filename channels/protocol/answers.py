@@ -41,7 +41,7 @@ from channels.protocol.events import (
 from channels.protocol.ledger import Entry, Full
 from channels.protocol.rules import Candidate
 from channels.protocol.signing import Signature, check_signature
-from channels.protocol.types import State
+from channels.protocol.types import Closing, State
 
 __all__ = [
     "accept_change",
@@ -124,7 +124,11 @@ def _check_timeliness(channel: Channel, state: State, now: int) -> None:
 
 
 def reject(channel: Channel, nonce: int, reason: m.Reason, text: str) -> Step:
-    """Decline a proposal and, where rule 3 allows, kill it with a void."""
+    """Decline a proposal and, where rule 3 allows, kill it with a void.
+
+    No void answers a Closing: rule 6 keeps its signer from countersigning one, and the chain would
+    not care (docs/decisions/0003-closings-outlive-voids.md).
+    """
     ledger = channel.ledger
     for each in ledger.entries:
         if each.nonce == nonce or (
@@ -133,9 +137,7 @@ def reject(channel: Channel, nonce: int, reason: m.Reason, text: str) -> Step:
             ledger = ledger.with_entry(attrs.evolve(each, declined=True))
     declined = attrs.evolve(channel, ledger=ledger)
     killer = _void_state(declined)
-    try:
-        rules.check(Candidate(value=killer), declined.circumstances)
-    except SigningRefusedError:
+    if _is_closing(declined, nonce) or not _may_sign(declined, killer):
         plain = m.Reject(
             channel_id=channel.channel_id,
             nonce=nonce,
@@ -166,6 +168,19 @@ def reject(channel: Channel, nonce: int, reason: m.Reason, text: str) -> Step:
         return Outcome(after, (Persist(Deed.REJECTED, (entry,)), Send(message)))
 
     return Step((channel.signable(killer),), finish)
+
+
+def _is_closing(channel: Channel, nonce: int) -> bool:
+    entry = channel.ledger.entry(nonce)
+    return entry is not None and isinstance(entry.value, Closing)
+
+
+def _may_sign(channel: Channel, killer: State) -> bool:
+    try:
+        rules.check(Candidate(value=killer), channel.circumstances)
+    except SigningRefusedError:
+        return False
+    return True
 
 
 def _quote_at(channel: Channel, nonce: int) -> bytes | None:
@@ -215,8 +230,14 @@ def take_accept(channel: Channel, message: m.Accept, entry: Entry) -> Step:
         raise UnexpectedMessageError(f"an Accept of nonce {message.nonce} without affirmation")
     other = channel.side.other
     theirs = channel.terms.signer(other)
-    if not other.leads(message.affirmation_nonce) or message.affirmation_nonce <= state.nonce:
-        raise BadNonceError(f"no affirmation of {state.nonce} at {message.affirmation_nonce}")
+    limit = channel.ledger.nonce + channel.terms.max_in_flight
+    if (
+        not other.leads(message.affirmation_nonce)
+        or not state.nonce < message.affirmation_nonce <= limit
+    ):
+        raise BadNonceError(
+            f"no affirmation of {state.nonce} at {message.affirmation_nonce}; allowed up to {limit}"
+        )
     affirmation = State(
         channel_id=channel.channel_id,
         nonce=message.affirmation_nonce,
@@ -224,14 +245,15 @@ def take_accept(channel: Channel, message: m.Accept, entry: Entry) -> Step:
     )
     check_signature(message.signature, channel.signable(state), theirs)
     check_signature(message.affirmation, channel.signable(affirmation), theirs)
-    boxed = attrs.evolve(entry, theirs=message.signature)
+    boxed = attrs.evolve(entry, theirs=message.signature, declined=False)
     half = Entry(value=affirmation, theirs=message.affirmation, change=entry.change)
     accepted = attrs.evolve(channel, ledger=channel.ledger.with_entry(boxed).with_entry(half))
     try:
         rules.check(Candidate(value=affirmation), accepted.circumstances)
     except SigningRefusedError as refusal:
         notice = Notify(PeerComplained(reason=m.Reason.LATE, text=f"late Accept: {refusal}"))
-        return done(accepted, Persist(Deed.ACCEPTED, (boxed, half)), notice)
+        owing = attrs.evolve(accepted, phase=Phase.PROPOSED)
+        return done(owing, Persist(Deed.ACCEPTED, (boxed, half)), notice)
     return _countersign(accepted, half, ours=True, proposal=state.nonce)
 
 
@@ -290,12 +312,16 @@ def _lapsed(before: Channel, after: Channel) -> tuple[Notify, ...]:
 
 
 def resting_phase(channel: Channel) -> Phase:
-    """IDLE, or PROPOSED while a first signature of ours still waits for its answer."""
-    waiting = any(
-        channel.side.leads(each.nonce) and not each.permanent and isinstance(each.value, State)
-        for each in channel.ledger.alive(channel.clock)
-    )
-    return Phase.PROPOSED if waiting else Phase.IDLE
+    """The open phase that our own signatures still alive put the channel in."""
+    alive = list(channel.ledger.alive(channel.clock))
+    ours = [each for each in alive if channel.side.leads(each.nonce) and each.theirs is None]
+    if any(isinstance(each.value, Closing) for each in alive):
+        return Phase.CLOSING
+    if any(each.permanent and each.change is not None for each in ours):
+        return Phase.ACCEPTED
+    if any(each.permanent for each in ours):
+        return Phase.VOIDING
+    return Phase.PROPOSED if ours else Phase.IDLE
 
 
 def on_confirm(channel: Channel, message: m.Confirm) -> Step:

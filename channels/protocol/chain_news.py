@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from channels.errors import SigningRefusedError
 from channels.protocol import messages as m
 from channels.protocol.answers import (
     advance,
@@ -35,7 +36,7 @@ from channels.protocol.events import (
     StartDispute,
 )
 from channels.protocol.facts import OnChainPhase
-from channels.protocol.lifecycle import start_dispute
+from channels.protocol.lifecycle import start_dispute, submit_dispute
 from channels.protocol.types import Closing, State
 
 __all__ = ["on_chain"]
@@ -83,11 +84,16 @@ def _on_chain_open(channel: Channel) -> Step:
 
 
 def _reorganised_back(channel: Channel) -> Step:
-    """A dispute vanished: sign again only when that is final, and none of ours can be mined."""
+    """A dispute vanished: sign again only when that is final, and none of ours can be mined.
+
+    One of ours that is not there yet, or no more, is asked for again: a crash may have lost it.
+    """
     head = channel.head
-    if head is None or head.final_number < channel.disputed_at or channel.dispute_sent:
+    if channel.dispute_sent:
+        return done(channel, submit_dispute(channel))
+    if head is None or head.final_number < channel.disputed_at:
         return done(channel)
-    return done(attrs.evolve(channel, phase=Phase.IDLE), Persist(Deed.CHAIN))
+    return done(attrs.evolve(channel, phase=resting_phase(channel)), Persist(Deed.CHAIN))
 
 
 def _on_chain_ended(channel: Channel, phase: Phase) -> Step:
@@ -143,7 +149,7 @@ def _overdue(channel: Channel) -> Step:
         case Phase.CLOSING:
             return _unclosed(pruned)
         case _:
-            return done(pruned)
+            return _spent(pruned)
 
 
 def _unanswered(channel: Channel) -> Step:
@@ -169,6 +175,23 @@ def _unanswered(channel: Channel) -> Step:
     rested = attrs.evolve(channel, phase=Phase.IDLE, ledger=ledger)
     nonces = tuple(each.nonce for each in own)
     return done(rested, Notify(ProposalLapsed(nonces=nonces, overtaken=False)))
+
+
+def _spent(channel: Channel) -> Step:
+    """Nothing is in flight; where unanswered proposals have used up the nonces, void them.
+
+    Two boxes after the last one lapsed: a peer that comes back may answer first.
+    """
+    ledger = channel.ledger
+    next_nonce = channel.side.next_nonce(ledger.highest_seen)
+    newest = max((each.value.valid_until for each in ledger.entries), default=0)
+    spent = next_nonce > ledger.nonce + channel.terms.max_in_flight - 2
+    if not spent or channel.clock.final_time <= newest + 2 * channel.timing.box:
+        return done(channel)
+    try:
+        return void(channel)
+    except SigningRefusedError:
+        return done(channel)
 
 
 def _undecided(channel: Channel) -> Step:

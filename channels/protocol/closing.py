@@ -93,8 +93,11 @@ def on_close_request(channel: Channel, message: m.CloseRequest) -> Step:
         known is not None and known.theirs == message.signature
     ):
         return done(channel)
-    if known is not None or not other.leads(closing.nonce):
-        raise BadNonceError(f"no Closing of party {other.name} at nonce {closing.nonce}")
+    limit = channel.ledger.nonce + channel.terms.max_in_flight
+    if known is not None or not other.leads(closing.nonce) or closing.nonce > limit:
+        raise BadNonceError(
+            f"no Closing of party {other.name} at nonce {closing.nonce}; allowed is up to {limit}"
+        )
     latest = channel.clock.head_time + CLOSING_BOX + 2 * channel.timing.slot
     if not 0 < closing.valid_until <= latest:
         raise BadProposalError(f"a Closing until {closing.valid_until}; allowed up to {latest}")

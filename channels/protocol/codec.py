@@ -55,6 +55,7 @@ __all__ = [
     "CLOSING",
     "HASH",
     "MAX_FRAME",
+    "MAX_TEXT",
     "MESSAGES",
     "OPENING",
     "PORTFOLIO",
@@ -76,7 +77,9 @@ ADDRESS: Final = fixed(20)
 SIGNATURE: Final = Kind(lambda value: value.compact, lambda item: Signature(fixed(64).decode(item)))
 OPTION_KIND: Final = enum(OptionKind)
 REASON: Final = enum(m.Reason)
-TEXT: Final = text(400)
+MAX_TEXT: Final = 400
+"""Most characters of any text in a message or a record."""
+TEXT: Final = text(MAX_TEXT)
 
 POSITION: Final = struct(Position, HASH, U8, U64, U128, I128, U128, I128)
 SPOT: Final = struct(Spot, HASH, U128)
@@ -111,7 +114,7 @@ HALF_SIGNED: Final = struct(m.HalfSigned, U64, U64, CHANGE, PORTFOLIO, SIGNATURE
 
 MESSAGES: Final[dict[int, tuple[type[Any], Kind]]] = {
     1: (m.Hello, struct(m.Hello, ADDRESS, U256, ADDRESS, text(64))),
-    2: (m.Reestablish, struct(m.Reestablish, HASH, U64, HASH, optional(SIGNATURE))),
+    2: (m.Reestablish, struct(m.Reestablish, HASH, U64, U64, HASH, optional(SIGNATURE))),
     3: (m.Ping, struct(m.Ping, U64)),
     4: (m.Pong, struct(m.Pong, U64)),
     5: (m.Error, struct(m.Error, HASH, REASON, TEXT)),

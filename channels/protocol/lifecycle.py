@@ -19,6 +19,7 @@ from channels.protocol.answers import (
 from channels.protocol.calls import Dispute
 from channels.protocol.channel import Channel, Phase
 from channels.protocol.closing import accept_closing, submit_close, take_closing
+from channels.protocol.codec import MAX_TEXT
 from channels.protocol.effects import (
     Deed,
     Effect,
@@ -31,6 +32,7 @@ from channels.protocol.effects import (
     Submit,
     done,
 )
+from channels.protocol.eip712 import digest
 from channels.protocol.events import (
     Answer,
     Connected,
@@ -39,8 +41,8 @@ from channels.protocol.events import (
     StartDispute,
 )
 from channels.protocol.opening import submit_open
-from channels.protocol.signing import Signature, recover
-from channels.protocol.types import Closing, State
+from channels.protocol.signing import recover
+from channels.protocol.types import Closing, State, hash_state
 
 __all__ = [
     "answer",
@@ -50,6 +52,7 @@ __all__ = [
     "resume",
     "set_mode",
     "start_dispute",
+    "submit_dispute",
 ]
 
 
@@ -83,36 +86,40 @@ def start_dispute(channel: Channel, command: StartDispute) -> Step:
     """Sign nothing any more, and start the window with the newest state we hold."""
     del command
     disputing = attrs.evolve(channel, phase=Phase.DISPUTED, dispute_sent=True)
-    return done(disputing, Persist(Deed.DISPUTE), _submit_dispute(disputing))
+    return done(disputing, Persist(Deed.DISPUTE), submit_dispute(disputing))
 
 
-def _submit_dispute(channel: Channel) -> Submit:
-    call = Dispute(terms=channel.terms, newest=channel.newest_evidence())
-    return Submit(call, b"dispute" + channel.channel_id)
+def submit_dispute(channel: Channel) -> Submit:
+    """The call that starts the window; with newer evidence a second one acts as a checkpoint."""
+    newest = channel.newest_evidence()
+    nonce = 0 if newest is None else newest.state.nonce
+    call = Dispute(terms=channel.terms, newest=newest)
+    return Submit(call, b"dispute" + channel.channel_id + nonce.to_bytes(8, "big"))
 
 
 def set_mode(channel: Channel, command: SetMode) -> Step:
     """Let the circuit breaker, or its operator, decide what may be traded."""
     if (command.mode, command.reason) == (channel.mode, channel.mode_reason):
         return done(channel)
-    changed = attrs.evolve(channel, mode=command.mode, mode_reason=command.reason)
-    notice = Notify(ModeChanged(mode=command.mode, reason=command.reason))
+    reason = command.reason[:MAX_TEXT]
+    changed = attrs.evolve(channel, mode=command.mode, mode_reason=reason)
+    notice = Notify(ModeChanged(mode=command.mode, reason=reason))
     return done(changed, Persist(Deed.MODE), notice)
 
 
 def connected(channel: Channel, command: Connected) -> Step:
     """Tell the peer where we stand."""
     del command
-    full = channel.ledger.full
-    digest = channel.domain.digest(full.state) if full.state.nonce else bytes(32)
+    state, proof = channel.ledger.full.state, channel.ledger.full.theirs
     return done(
         channel,
         Send(
             m.Reestablish(
                 channel_id=channel.channel_id,
-                full_nonce=full.state.nonce,
-                full_digest=digest,
-                proof=full.theirs,
+                nonce=state.nonce,
+                valid_until=state.valid_until,
+                portfolio_hash=state.portfolio.struct_hash,
+                proof=proof,
             )
         ),
     )
@@ -120,30 +127,28 @@ def connected(channel: Channel, command: Connected) -> Step:
 
 def on_reestablish(channel: Channel, message: m.Reestablish) -> Step:
     """Compare where both stand, and send again what may have been lost."""
-    ours, shown = channel.ledger.full.state, message.full_nonce
-    if shown == ours.nonce and shown and message.full_digest != channel.domain.digest(ours):
-        raise BadProposalError(f"another state at the permanent nonce {shown}")
-    if shown > channel.ledger.highest_seen:
+    ours, shown = channel.ledger.full.state, message.nonce
+    if shown == ours.nonce and message.portfolio_hash != ours.portfolio.struct_hash:
+        raise BadProposalError(f"another portfolio at the permanent nonce {shown}")
+    if shown > channel.ledger.highest_mine and shown > ours.nonce:
         return _recover(channel, message)
     outbox = tuple(each for each in channel.outbox if _concerns(each) > shown)
     return done(attrs.evolve(channel, outbox=outbox), *(Send(each) for each in outbox))
 
 
 def _recover(channel: Channel, message: m.Reestablish) -> Step:
-    """The peer claims a newer permanent state than any we know: it must show our signature."""
+    """The peer claims a newer permanent state than any we signed: it must show our signature."""
     own = channel.terms.signer(channel.side)
-    if message.proof is None or not _signed_digest(message.proof, message.full_digest, own):
-        raise BadSignatureError(f"a permanent nonce {message.full_nonce} that we never signed")
+    struct_hash = hash_state(
+        message.channel_id, message.nonce, message.valid_until, message.portfolio_hash
+    )
+    shown = digest(channel.domain.separator, struct_hash)
+    permanent = message.valid_until == 0 and message.proof is not None
+    if not permanent or message.proof is None or recover(message.proof, shown) != own:
+        raise BadSignatureError(f"a permanent nonce {message.nonce} that we never signed")
     lost = attrs.evolve(channel, phase=Phase.RECOVERING)
-    notice = RecoveryNeeded(newest_known=channel.ledger.nonce, shown=message.full_nonce)
+    notice = RecoveryNeeded(newest_known=channel.ledger.nonce, shown=message.nonce)
     return done(lost, Persist(Deed.RECOVERING), Notify(notice))
-
-
-def _signed_digest(signature: Signature, digest: bytes, signer: bytes) -> bool:
-    try:
-        return recover(signature, digest) == signer
-    except BadSignatureError:
-        return False
 
 
 def _concerns(message: m.Message) -> int:

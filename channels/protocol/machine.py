@@ -90,7 +90,7 @@ def step(channel: Channel, event: Event) -> Step:
             next_step="wait until the channel is in a phase that allows it",
         )
     named = getattr(event, "channel_id", channel.channel_id)
-    if named not in (channel.channel_id, bytes(32)):
+    if named != channel.channel_id and not (isinstance(event, m.Error) and named == bytes(32)):
         raise BadProposalError(f"a message of channel 0x{named.hex()}, not of this one")
     return handler(channel, event)
 

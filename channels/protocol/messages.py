@@ -80,15 +80,17 @@ class Hello:
 
 @attrs.frozen(kw_only=True)
 class Reestablish:
-    """Where we stand in one channel, after a reconnect.
+    """Where we stand in one channel, after a reconnect: the state that is F for us.
 
-    ``full_*`` is the newest state we hold fully signed and permanent (nonce 0: none yet), and
-    ``proof`` the *recipient's own* signature on it: what shows a party that lost its data so.
+    ``proof`` is the *recipient's own* signature on it, which shows a party that lost its data so.
+    The state's parts travel, not its digest: a digest would let an old signature pass for one on a
+    newer nonce.
     """
 
     channel_id: bytes
-    full_nonce: int
-    full_digest: bytes
+    nonce: int
+    valid_until: int
+    portfolio_hash: bytes
     proof: Signature | None
 
 

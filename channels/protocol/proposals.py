@@ -173,7 +173,9 @@ def _receive(
         default=0,
     )
     for proposal in proposals:
-        ledger = ledger.with_entry(_admit(channel, proposal, quote))
+        # One after the other: the sides of a quote must differ in their nonces too.
+        admitted = _admit(attrs.evolve(channel, ledger=ledger), proposal, quote)
+        ledger = ledger.with_entry(admitted)
     seen = attrs.evolve(channel, ledger=ledger)
     if proposals[0].nonce < outstanding:
         # Both proposed at once: ours is the higher nonce and goes first.

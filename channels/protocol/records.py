@@ -123,9 +123,7 @@ def decode_channel(record: bytes) -> Channel:
         SchemaVersionError: written by another version.
         StorageError: the record is damaged.
     """
-    version, fields = _open_record(record)
-    if version != RECORD_VERSION:
-        raise SchemaVersionError(f"channel record of version {version}, expected {RECORD_VERSION}")
+    fields = _open_record(record)
     try:
         agreed, *moving = fields
         return Channel(
@@ -155,9 +153,7 @@ def decode_journal_entry(body: bytes) -> tuple[Deed, Phase, tuple[Entry, ...]]:
         SchemaVersionError: written by another version.
         StorageError: the entry is damaged.
     """
-    version, fields = _open_record(body)
-    if version != RECORD_VERSION:
-        raise SchemaVersionError(f"journal entry of version {version}, expected {RECORD_VERSION}")
+    fields = _open_record(body)
     try:
         deed, phase, items = fields
         return Deed(deed), Phase(phase), many(_ENTRY, 256).decode(items)
@@ -165,11 +161,14 @@ def decode_journal_entry(body: bytes) -> tuple[Deed, Phase, tuple[Entry, ...]]:
         raise StorageError(f"damaged journal entry: {error}") from error
 
 
-def _open_record(record: bytes) -> tuple[Any, list[Any]]:
+def _open_record(record: bytes) -> list[Any]:
     try:
         item = unpack(record)
     except MessageError as error:
         raise StorageError(f"damaged record: {error}") from error
     if not isinstance(item, list) or not item:
         raise StorageError("damaged record: not an array")
-    return item[0], item[1:]
+    version, *fields = item
+    if type(version) is not int or version != RECORD_VERSION:
+        raise SchemaVersionError(f"a record of version {version!r}, expected {RECORD_VERSION}")
+    return fields

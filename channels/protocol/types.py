@@ -53,6 +53,7 @@ __all__ = [
     "feed_id",
     "feed_name",
     "hash_risk_params",
+    "hash_state",
 ]
 
 MAX_POSITIONS: Final = 128
@@ -483,6 +484,11 @@ EMPTY_PORTFOLIO: Final = Portfolio()
 """What both hold at nonce 0: nothing moved, nothing open."""
 
 
+def hash_state(channel_id: bytes, nonce: int, valid_until: int, portfolio_hash: bytes) -> bytes:
+    """EIP-712 hash of a state of which only the portfolio's hash is known."""
+    return keccak(_STATE_TYPE_HASH + channel_id + word(nonce) + word(valid_until) + portfolio_hash)
+
+
 @attrs.frozen(kw_only=True)
 class State:
     """What both sign: a portfolio at a nonce. ``valid_until`` 0 is permanent, else boxed."""
@@ -504,13 +510,7 @@ class State:
     @cached_property
     def struct_hash(self) -> bytes:
         """EIP-712 hash of this state."""
-        return keccak(
-            _STATE_TYPE_HASH
-            + self.channel_id
-            + word(self.nonce)
-            + word(self.valid_until)
-            + self.portfolio.struct_hash
-        )
+        return hash_state(self.channel_id, self.nonce, self.valid_until, self.portfolio.struct_hash)
 
 
 @attrs.frozen(kw_only=True, cache_hash=True)

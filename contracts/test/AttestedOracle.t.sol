@@ -295,6 +295,19 @@ contract AttestedOracleTest is Test {
         vm.assertEq(price, 2_910);
     }
 
+    function test_lastResort_notASettlementStillPending() public {
+        spot(T - 7_200, 1, list(2_900, 2_900, 2_900));
+        toGrace();
+        settlement(T - 3_600, 1, list(2_910, 2_910, 2_910));
+        oracle.recordLastResort(FEED, T);
+        (uint64 observedAt,,) = oracle.lastResort(FEED, T);
+        vm.assertEq(observedAt, T - 7_200);
+        vm.warp(T + GRACE + DELAY);
+        oracle.recordLastResort(FEED, T); // known by now
+        (observedAt,,) = oracle.lastResort(FEED, T);
+        vm.assertEq(observedAt, T - 3_600);
+    }
+
     function test_lastResort_spotAtTheVeryTimeCounts() public {
         spot(T, 1, list(2_999, 2_999, 2_999));
         toGrace();

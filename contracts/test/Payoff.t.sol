@@ -58,6 +58,17 @@ contract PayoffTest is Test {
         vm.assertEq(payoff(0, 1, type(uint128).max), int256((uint256(type(uint128).max) - K) * UNIT / 1e36));
     }
 
+    /// @dev 2^66 x 2^64 x 2^126 is 2^256, 0 to one who multiplies in one word.
+    function test_saturates_whereOneWordWouldWrap() public view {
+        vm.assertEq(harness.payoff(0, 0, 2 ** 66, 2 ** 64, 2 ** 126), CAP);
+        vm.assertEq(harness.payoff(0, 0, type(int128).min, type(uint128).max, type(uint128).max), -CAP);
+        vm.assertEq(harness.payoff(0, 0, type(int128).max, type(uint128).max, 0), 0);
+        // One below, at and above the cap, exactly.
+        vm.assertEq(harness.payoff(0, 0, 1e18, 1e18, 2 ** 119 - 2), CAP - 1);
+        vm.assertEq(harness.payoff(0, 0, 1e18, 1e18, 2 ** 119 - 1), CAP);
+        vm.assertEq(harness.payoff(0, 0, 1e18, 1e18, 2 ** 119), CAP);
+    }
+
     function testFuzz_unknownKindPaysNothing(uint8 kind, uint128 k, int128 q, uint128 s, uint128 unit) public view {
         vm.assume(kind > 4);
         vm.assertEq(harness.payoff(kind, k, q, s, unit), 0);

@@ -360,6 +360,22 @@ contract SettleTest is ChannelTest {
         }
     }
 
+    /// @dev A call whose cure ends within the dispute window lapses a grace after the deadline, not after the cure.
+    function test_aCureWithinTheWindow_lapsesAGraceAfterTheDeadline() public {
+        Terms memory terms = defaultTerms();
+        terms.disputeWindow = 30 days;
+        bytes32 id = open(terms, DEPOSIT, DEPOSIT);
+        dispute(partyA, terms, 1, onePosition());
+        uint256 deadline = adjudicator.channel(id).deadline;
+        setCureEnd(id, Party.B, EXPIRY - 1 hours);
+        setKnown(ETH, EXPIRY, 3_200e18);
+        vm.warp(deadline + terms.settlementGrace - 1);
+        vm.assertEq(settle(terms, onePosition()), 0);
+        vm.warp(deadline + terms.settlementGrace);
+        vm.assertEq(settle(terms, onePosition()), 1);
+        assertClosed(id, 2_000e6, -2_000e6);
+    }
+
     // ---- stale filing (rule 4)
 
     function test_stalePenalty_isOwedBeyondMaxInFlight() public {

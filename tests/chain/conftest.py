@@ -25,6 +25,6 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     if request.param == "embedded":
         yield await embedded_world()
     else:
-        url: str = request.getfixturevalue("anvil_url")
+        url: str = request.getfixturevalue("fresh_anvil_url")
         async with anvil_world(url) as built:
             yield built

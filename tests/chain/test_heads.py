@@ -162,7 +162,8 @@ async def test_reorganisation_below_finality_is_an_error_once(embedded: World) -
         await embedded.control.reorg(5)
         with pytest.raises(ReorgTooDeepError), trio.fail_after(PATIENCE):
             await reader.catch_up(await tip(embedded))
-        assert isinstance(chain.trouble, ReorgTooDeepError)
+        trouble = chain.trouble
+        assert isinstance(trouble, ReorgTooDeepError)
         fresh = Replica(chain)
         await embedded.control.mine()
         await fresh.catch_up(await tip(embedded))

@@ -71,22 +71,24 @@ async def mine_until(
     world: World, chain: EthereumChain, wait: Callable[[], Awaitable[object]]
 ) -> None:
     """Mine a block whenever all is quiet, until ``wait`` returns."""
-    failure: Exception | None = None
+    failures: list[ChainError] = []
     async with trio.open_nursery() as nursery:
 
         async def finish() -> None:
-            nonlocal failure
             try:
                 await wait()
             except ChainError as error:
-                failure = error
+                failures.append(error)
             nursery.cancel_scope.cancel()
 
+        async def mine() -> None:
+            while True:
+                await trio.sleep(0.01)
+                await world.control.mine()
+
         nursery.start_soon(finish)
-        while True:
-            await trio.sleep(0.01)
-            await world.control.mine()
-    if failure is not None:
+        nursery.start_soon(mine)
+    for failure in failures:
         raise failure
 
 
@@ -240,7 +242,7 @@ async def test_failed_receipt_is_tried_again_when_it_can_succeed(embedded: World
         manager._next_nonce = lambda: nonce + 1  # type: ignore[method-assign]
         await chain.submit(Deposit(terms=terms, party=Party.A, amount=9), key=b"deposit")
         await until(chain, lambda: isinstance(manager._latest.get(b"deposit"), JobBroadcast))
-        del manager._next_nonce  # type: ignore[method-assign]
+        del manager._next_nonce
         await node.mine()
         await until(chain, lambda: isinstance(manager._latest.get(b"deposit"), JobRearmed))
         view = await chain.view(channel_id(embedded.domain, terms))

@@ -13,6 +13,7 @@ import attrs
 from channels.chain import (
     AnvilControl,
     Attester,
+    ChainControl,
     EmbeddedChain,
     EthereumChain,
     Finality,
@@ -20,7 +21,6 @@ from channels.chain import (
     MemoryRecordStore,
     OracleDomain,
     RecordStore,
-    TestChainControl,
     open_chain,
     open_provider,
 )
@@ -61,7 +61,7 @@ def new_key() -> bytes:
     return keccak(next(_numbers).to_bytes(32, "big"))
 
 
-class Control(TestChainControl, Protocol):
+class Control(ChainControl, Protocol):
     """Both test chains can also drop blocks."""
 
     async def rollback(self, depth: int) -> None: ...

@@ -151,16 +151,17 @@ class FakeChain:
         self._announce()
 
     def reorg(self, depth: int, *, keep: bool = True) -> None:
-        """Replace the newest blocks by one more, which holds what they held, or nothing of it."""
+        """Replace the newest blocks by one more; ``keep`` what strangers sent.
+
+        Our own transactions come back as the chain's manager would have it: if it still knows them.
+        """
         dropped = self.blocks[-depth:]
         del self.blocks[-depth:]
         self._fork += 1
         for key, _ in [each for block in dropped for each in block.transactions]:
             if key in self.jobs:
                 self.jobs[key].stage = Stage.SIGNED
-        again = [
-            each for block in dropped for key, each in block.transactions if key not in self.jobs
-        ]
+        again = [each for block in dropped for key, each in block.transactions if not key]
         self._mine(tuple(again) if keep else (), None)
         for _ in range(depth):
             self._mine((), None)

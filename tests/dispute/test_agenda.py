@@ -56,14 +56,14 @@ def test_what_is_removed_is_gone() -> None:
 
 def test_a_number_that_is_skipped_is_a_gap() -> None:
     counter = DisputeCounter()
-    assert counter.missed
+    states = [(counter.missed, counter.gap)]
     counter.reconciled(10, 5)
     counter.saw(11, 6)
     counter.compare(6)
-    assert not counter.missed
+    states.append((counter.missed, counter.gap))
     counter.saw(12, 8)
-    assert counter.missed
-    assert counter.gap
+    states.append((counter.missed, counter.gap))
+    assert states == [(True, False), (False, False), (True, True)]
 
 
 def test_old_numbers_told_again_are_no_news() -> None:

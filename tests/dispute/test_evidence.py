@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from random import Random
+
 import attrs
 import pytest
 from hypothesis import given
@@ -83,12 +86,12 @@ STATES = st.lists(
 
 
 @given(STATES, st.randoms(use_true_random=False))
-def test_order_and_grouping_do_not_matter(states: list[CoSigned], chance: st.randoms) -> None:  # type: ignore[valid-type]
+def test_order_and_grouping_do_not_matter(states: list[CoSigned], chance: Random) -> None:
     at_once = FRESH.with_evidence(evidence(*states), recorded=())
     one_by_one = FRESH
     permanent = [each.state.nonce for each in states if each.state.permanent]
     shuffled = list(states)
-    chance.shuffle(shuffled)  # type: ignore[attr-defined]
+    chance.shuffle(shuffled)
     for each in shuffled:
         before = one_by_one
         one_by_one = one_by_one.with_evidence(evidence(each), recorded=())
@@ -143,7 +146,7 @@ def test_learnt_portfolios_are_bounded_and_the_oldest_goes() -> None:
     assert make_portfolio(23) not in watched.portfolios
 
 
-BAD_SIGNATURES = {
+BAD_SIGNATURES: dict[str, Callable[[Signature], Signature]] = {
     "v flipped": lambda each: Signature(
         each.compact[:32] + bytes([each.compact[32] ^ 0x80]) + each.compact[33:]
     ),

@@ -27,8 +27,16 @@ class StaleArtifactError(Exception):
     """Forge has not compiled the harness since its sources changed."""
 
 
+class RevertedError(Exception):
+    """The contract refused a call; ``data`` is its error."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data.hex())
+        self.data = data
+
+
 class Harness:
-    """A harness contract of contracts/test/risk: its functions, called in an EVM at ``url``.
+    """A contract without storage, compiled by forge: its functions, called in an EVM at ``url``.
 
     Raises:
         FileNotFoundError: forge has never compiled it.
@@ -49,7 +57,11 @@ class Harness:
         self._url = url
 
     def call(self, function: str, data: bytes = b"") -> bytes:
-        """Return what ``function`` answers to these encoded arguments."""
+        """Return what ``function`` answers to these encoded arguments.
+
+        Raises:
+            RevertedError: it reverted.
+        """
         request = {"to": ADDRESS, "data": f"0x{self._selectors[function]}{data.hex()}"}
         answer = self._post(
             [request | {"gas": hex(GAS)}, "latest", {ADDRESS: {"code": self._code}}]
@@ -82,7 +94,10 @@ class Harness:
         with urllib.request.urlopen(request, timeout=60) as response:
             answer = json.load(response)
         if "result" not in answer:
-            raise AssertionError(f"the harness failed: {answer['error']}")
+            error = answer["error"]
+            if "data" not in error:
+                raise AssertionError(f"the call failed: {error}")
+            raise RevertedError(bytes.fromhex(error["data"][2:]))
         result: str = answer["result"]
         return result
 

@@ -134,7 +134,7 @@ def make_marks(
         series |= {leg.series for leg in change.legs}
     return Marks(
         marked_at=at,
-        spots={feed: spot * WAD for feed in (ETH, BTC)},
+        spots=dict.fromkeys((ETH, BTC), spot * WAD),
         series={each: SeriesMark(vol=vol * WAD // 100) for each in series},
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -21,6 +22,7 @@ from channels.errors import (
     MessageError,
     NonCanonicalError,
     PeerError,
+    SigningRefusedError,
     UnexpectedMessageError,
     UnknownMessageError,
     UnsupportedVersionError,
@@ -30,7 +32,7 @@ from channels.protocol import events as e
 from channels.protocol import messages as m
 from channels.protocol.changes import Change, Remark, Settlement, Trade
 from channels.protocol.channel import Mode, Phase
-from channels.protocol.codec import PROTOCOL_VERSION, decode, encode
+from channels.protocol.codec import MAX_FRAME, PROTOCOL_VERSION, decode, encode
 from channels.protocol.effects import ProposalReceived
 from channels.protocol.machine import step
 from channels.protocol.messages import Reason
@@ -114,7 +116,7 @@ def all_messages() -> dict[str, m.Message]:
     settlement = Settlement(feed=ETH, expiry=EXPIRY, price=WAD)
     found: tuple[m.Message, ...] = (
         m.Hello(signer=place("a"), chain_id=2**255, adjudicator=place("b"), software="tests"),
-        m.Reestablish(channel_id=ID, full_nonce=2, full_digest=bytes(32), proof=sig),
+        m.Reestablish(channel_id=ID, nonce=2, valid_until=1, portfolio_hash=bytes(32), proof=sig),
         m.Ping(token=2**64 - 1),
         m.Pong(token=0),
         m.Error(channel_id=ID, reason=Reason.PROTOCOL, text="é"),
@@ -125,9 +127,7 @@ def all_messages() -> dict[str, m.Message]:
         m.Propose(channel_id=ID, proposal=one),
         m.Accept(channel_id=ID, nonce=1, signature=sig, affirmation_nonce=2, affirmation=sig),
         m.Confirm(channel_id=ID, nonce=2, signature=sig),
-        m.Reject(
-            channel_id=ID, nonce=1, reason=Reason.PRICE, text="no", void_nonce=2, void=sig
-        ),
+        m.Reject(channel_id=ID, nonce=1, reason=Reason.PRICE, text="no", void_nonce=2, void=sig),
         m.Void(channel_id=ID, nonce=2, signature=sig),
         m.RequestForQuote(channel_id=ID, request_id=bytes(16), legs=(leg,), time_to_live=5),
         m.Quote(
@@ -210,11 +210,8 @@ def test_wrong_types_in_every_field(name: str) -> None:
             payload = msgpack.packb(_with(item, path, wrong))
             try:
                 assert encode(decode(payload)) == payload
-            except MessageError as error:
+            except (MalformedMessageError, UnknownMessageError, UnsupportedVersionError):
                 refusals += 1
-                assert type(error) in (
-                    MalformedMessageError, UnknownMessageError, UnsupportedVersionError
-                )  # fmt: skip
     assert refusals > 15
 
 
@@ -232,10 +229,8 @@ def test_a_field_missing_or_superfluous(name: str) -> None:
             with pytest.raises(MessageError):
                 decode(msgpack.packb(_with(item, path, wrong)))
         payload = msgpack.packb(_with(item, path, held[:-1]))
-        try:
+        with suppress(MessageError):
             assert encode(decode(payload)) == payload, "a shorter list of many, else an error"
-        except MessageError:
-            pass
 
 
 @pytest.mark.parametrize("tag", [0, 6, 14, 25, 33, 41, 127, 2**63, -1])
@@ -322,10 +317,31 @@ def test_an_array_too_long() -> None:
         decode(msgpack.packb(item))
 
 
-def test_more_than_a_frame() -> None:
-    """The largest legal message fits a frame; what does not is refused by the decoder as well."""
+def test_more_bytes_than_a_frame_holds() -> None:
     with pytest.raises(PeerError):
-        decode(b"\x93\x03\x01\xc6\x00\x01\x00\x00" + bytes(65_536))
+        decode(b"\x93\x03\x01\xc6\x00\x01\x00\x00" + bytes(MAX_FRAME))
+
+
+def test_the_largest_legal_message_fits_a_frame() -> None:
+    """Two sides, each with 128 positions on 128 feeds and 20 legs: within 64 KiB."""
+    feeds = [number.to_bytes(32, "big") for number in range(1, 129)]
+    position = Position(feed=ETH, kind=1, expiry=2**64 - 1, strike=1, quantity=1, vol=1, carry=1)
+    portfolio = Portfolio(
+        spots=tuple(Spot(feed=feed, price=1) for feed in feeds),
+        positions=tuple(attrs.evolve(position, feed=feed) for feed in feeds),
+        marked_at=2**64 - 1,
+    )
+    change = make_trade(*[make_leg(1, strike=number, price=0) for number in range(1, 21)])
+    side = m.HalfSigned(
+        nonce=2**64 - 1,
+        valid_until=2**64 - 1,
+        change=change,
+        portfolio=portfolio,
+        signature=Signature(bytes(64)),
+    )
+    quote = m.Quote(channel_id=ID, request_id=bytes(16), expires_at=2**64 - 1, sides=(side, side))
+    assert decode(encode(quote)) == quote
+    assert len(encode(quote)) <= MAX_FRAME == 64 * 1_024
 
 
 def test_positions_out_of_order_or_twice_or_empty() -> None:
@@ -346,10 +362,8 @@ def test_positions_out_of_order_or_twice_or_empty() -> None:
 @given(st.binary(max_size=400))
 def test_any_bytes_give_a_message_or_a_peer_error(payload: bytes) -> None:
     began = time.perf_counter()
-    try:
+    with suppress(PeerError):
         assert encode(decode(payload)) == payload
-    except PeerError:
-        pass
     assert time.perf_counter() - began < 1
 
 
@@ -369,10 +383,8 @@ ITEMS = st.recursive(
 @given(st.sampled_from([*range(45)]), st.lists(ITEMS, max_size=8))
 def test_any_msgpack_gives_a_message_or_a_peer_error(tag: int, fields: list[Any]) -> None:
     payload = msgpack.packb([tag, PROTOCOL_VERSION, *fields])
-    try:
+    with suppress(PeerError):
         assert encode(decode(payload)) == payload
-    except PeerError:
-        pass
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)
@@ -386,10 +398,8 @@ def test_any_mutation_gives_a_message_or_a_peer_error(
     payload = bytearray(encode(SAMPLES[name]))
     for place_, value in mutations:
         payload[place_ % len(payload)] = value
-    try:
+    with suppress(PeerError):
         assert encode(decode(bytes(payload))) == bytes(payload)
-    except PeerError:
-        pass
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
@@ -404,11 +414,10 @@ def test_a_mutated_message_never_breaks_the_machine(
     payload = bytearray(encode(SAMPLES[name]))
     for place_, value in mutations:
         payload[place_ % len(payload)] = value
-    channel = _CHANNELS.setdefault(phase, _channel_in(phase))
-    try:
-        step(channel, decode(bytes(payload)))
-    except ChannelsError as error:
-        assert error.fault in ("the peer's", "ours")
+    if phase not in _CHANNELS:
+        _CHANNELS[phase] = _channel_in(phase)
+    with suppress(PeerError, SigningRefusedError):
+        step(_CHANNELS[phase], decode(bytes(payload)))
 
 
 _CHANNELS: dict[Phase, Any] = {}
@@ -457,9 +466,7 @@ def test_a_nonce_that_jumps_beyond_what_may_be_in_flight(world: World) -> None:
 def test_a_closing_beyond_what_may_be_in_flight(world: World) -> None:
     """Rule 2 holds for a Closing as for a state: the first signature reaches F + 16 - 2."""
     world.trade(A, make_trade(make_leg(-1, price=100)))
-    closing = Closing(
-        channel_id=ID, nonce=2**64 - 1, valid_until=world.chain.time + 60, net_to_b=0
-    )
+    closing = Closing(channel_id=ID, nonce=2**64 - 1, valid_until=world.chain.time + 60, net_to_b=0)
     request = m.CloseRequest(channel_id=ID, closing=closing, signature=signed(A, closing))
     refused(world.bob, request, BadNonceError, "nonce")
 
@@ -540,9 +547,9 @@ def test_an_affirmation_beyond_what_may_be_in_flight(world: World) -> None:
     """F at 2 and maxInFlight 16: 18 is the last nonce of B that A may confirm."""
     nonce = world.propose(A)
     accept = _accept_for(world, nonce, affirmation_nonce=20)
-    world.alice.handle(accept)
-    assert not [each for each in world.alice.emitted if each.value.nonce == 20]
-    assert world.alice.channel.ledger.nonce == 2
+    refused(world.alice, accept, BadNonceError, "affirmation of 3 at 20")
+    world.alice.handle(_accept_for(world, nonce, affirmation_nonce=18))
+    assert world.alice.channel.ledger.nonce == 18
 
 
 def test_an_accept_without_affirmation(world: World) -> None:
@@ -713,7 +720,8 @@ def test_a_message_that_names_another_channel(world: World) -> None:
     for name, message in SAMPLES.items():
         if not hasattr(message, "channel_id"):
             continue
-        moved = attrs.evolve(message, channel_id=b"\x11" * 32)
+        elsewhere: Any = message
+        moved = attrs.evolve(elsewhere, channel_id=b"\x11" * 32)
         before = world.bob.channel
         with pytest.raises(PeerError) as caught:
             step(world.bob.channel, moved)
@@ -745,7 +753,9 @@ def test_an_opening_signed_by_another_key() -> None:
 
 
 def test_another_state_at_the_permanent_nonce(world: World) -> None:
-    shown = m.Reestablish(channel_id=ID, full_nonce=2, full_digest=b"\x01" * 32, proof=None)
+    shown = m.Reestablish(
+        channel_id=ID, nonce=2, valid_until=0, portfolio_hash=b"\x01" * 32, proof=None
+    )
     refused(world.bob, shown, BadProposalError, "nonce 2")
 
 
@@ -784,9 +794,7 @@ def _portfolio_faults(right: Portfolio) -> dict[str, Portfolio]:
     def with_position(**changes: Any) -> Portfolio:
         return attrs.evolve(right, positions=(attrs.evolve(position, **changes),))
 
-    extra = Position(
-        feed=ETH, kind=0, expiry=EXPIRY, strike=STRIKE, quantity=1, vol=WAD, carry=0
-    )
+    extra = Position(feed=ETH, kind=0, expiry=EXPIRY, strike=STRIKE, quantity=1, vol=WAD, carry=0)
     return {
         "net_to_b one up": attrs.evolve(right, net_to_b=right.net_to_b + 1),
         "net_to_b one down": attrs.evolve(right, net_to_b=right.net_to_b - 1),
@@ -830,7 +838,6 @@ def test_a_portfolio_that_is_not_the_announced_change(world: World, fault: str) 
     assert wrong.portfolio != right.portfolio
     answer = rejected(world, wrong, Reason.INVALID)
     assert answer.void is not None, "nothing of ours is alive: rule 3 allows the void"
-    world.bob.channel.ledger.entry(wrong.nonce)
 
 
 def test_the_right_portfolio_passes(world: World) -> None:

@@ -34,7 +34,7 @@ from channels.protocol.messages import Reason
 from channels.protocol.records import encode_channel
 from channels.protocol.types import Closing, Party, State
 from tests.protocol.build import FINALITY, ID, SIGNERS, UNIT, make_draft, make_leg, make_trade
-from tests.protocol.world import DRIVEN, Peer, World, half_signed, opened, signed
+from tests.protocol.world import DRIVEN, Peer, World, half_signed, opened, shown, signed
 
 Scene = tuple[World, Peer]
 
@@ -178,11 +178,7 @@ SCENES: dict[Phase, Callable[[], Scene]] = {
 
 def reestablish(world: World, peer: Peer) -> m.Reestablish:
     """What the other side says after a reconnect, standing where we stand."""
-    full = peer.channel.ledger.full
-    digest = peer.channel.domain.digest(full.state) if full.state.nonce else bytes(32)
-    return m.Reestablish(
-        channel_id=ID, full_nonce=full.state.nonce, full_digest=digest, proof=full.mine
-    )
+    return shown(peer.channel.ledger.full.state, peer.channel.ledger.full.mine)
 
 
 def proposal(world: World, peer: Peer) -> m.Propose:
@@ -299,7 +295,9 @@ def draft(world: World, peer: Peer) -> e.Draft:
 
 EVENTS: dict[type, Callable[[World, Peer], e.Command | m.Message]] = {
     m.Hello: lambda w, p: m.Hello(
-        signer=SIGNERS[B].address, chain_id=1, adjudicator=w.alice.channel.domain.adjudicator,
+        signer=SIGNERS[B].address,
+        chain_id=1,
+        adjudicator=w.alice.channel.domain.adjudicator,
         software="x",
     ),
     m.Reestablish: reestablish,
@@ -331,9 +329,7 @@ EVENTS: dict[type, Callable[[World, Peer], e.Command | m.Message]] = {
         request_id=bytes(16), sides=(draft(w, p),), expires_at=w.chain.time + 5, now=w.chain.time
     ),
     e.RefuseQuote: lambda w, p: e.RefuseQuote(request_id=bytes(16), reason=Reason.PRICE),
-    e.Answer: lambda w, p: e.Answer(
-        nonce=(p.waiting or [1])[0], accept=True, now=w.chain.time
-    ),
+    e.Answer: lambda w, p: e.Answer(nonce=(p.waiting or [1])[0], accept=True, now=w.chain.time),
     e.RequestClose: lambda w, p: e.RequestClose(now=w.chain.time),
     e.StartDispute: lambda w, p: e.StartDispute(),
     e.SetMode: lambda w, p: e.SetMode(mode=Mode.HALTED, reason="operator"),
@@ -468,7 +464,7 @@ def test_every_legal_pair_is_driven() -> None:
     assert driven == set(TABLE)
 
 
-# ---------------------------------------------------------------- whole lives, by phases and notices
+# ---------------------------------------------------------------- whole lives
 
 
 def test_life_of_an_opening() -> None:
@@ -487,7 +483,7 @@ def test_life_of_an_opening() -> None:
 
 
 def test_an_opening_lapses() -> None:
-    world, bob = abandoned()
+    _, bob = abandoned()
     (ended,) = bob.told(OpeningEnded)
     assert isinstance(ended, OpeningEnded)
     assert ended.reason is Reason.LATE
@@ -523,7 +519,7 @@ def test_life_of_a_trade_and_what_moves() -> None:
 
 
 def test_life_of_a_closing_pays_what_stands() -> None:
-    world, alice = closed()
+    world, _ = closed()
     assert world.chain.paid == {A: 10_010 * UNIT, B: 9_990 * UNIT}
     for peer in world.peers:
         assert peer.phase is Phase.CLOSED
@@ -532,7 +528,7 @@ def test_life_of_a_closing_pays_what_stands() -> None:
 
 
 def test_life_of_a_dispute() -> None:
-    world, alice = disputed()
+    world, _ = disputed()
     (seen,) = world.bob.told(DisputeSeen)
     assert isinstance(seen, DisputeSeen)
     assert (seen.recorded, seen.stale) == (2, False)
@@ -550,12 +546,7 @@ def test_recovery_is_noticed_by_our_own_signature() -> None:
 def test_a_made_up_newer_state_is_no_recovery() -> None:
     world = traded()
     made_up = State(channel_id=ID, nonce=40)
-    claim = m.Reestablish(
-        channel_id=ID,
-        full_nonce=40,
-        full_digest=world.alice.channel.domain.digest(made_up),
-        proof=signed(B, made_up),
-    )
+    claim = shown(made_up, signed(B, made_up))
     before = world.alice.channel
     for each in (claim, attrs.evolve(claim, proof=None)):
         with pytest.raises(Exception, match="never signed") as caught:

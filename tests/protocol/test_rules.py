@@ -241,9 +241,7 @@ class TestRule3:
         refuses(3, Candidate(value=permanent(12, P1)), late)
 
     def test_g_is_what_the_chain_recorded_even_out_of_its_box(self) -> None:
-        late = around(
-            both(state(11, P1)), theirs(permanent(12, P1)), head=BOX + 1, recorded=11
-        )
+        late = around(both(state(11, P1)), theirs(permanent(12, P1)), head=BOX + 1, recorded=11)
         passes(Candidate(value=permanent(12, P1)), late)
 
     def test_g_is_what_the_chain_recorded_without_my_holding_both(self) -> None:
@@ -372,7 +370,7 @@ class TestRule6:
     @pytest.mark.parametrize("value", [state(13, P1), permanent(13)])
     def test_nor_anything_signed_first(self, value: State) -> None:
         """A Closing carries no portfolio at all, so rules 3 and 4 may be the first to refuse."""
-        with pytest.raises(SigningRefusedError, match="signing rule [346]:"):
+        with pytest.raises(SigningRefusedError, match=r"signing rule [346]:"):
             check(Candidate(value=value), around(mine(closing(11))))
         passes(Candidate(value=value), around())
 

@@ -86,9 +86,7 @@ class ModelChain:
 
     def __init__(self, opening: Opening) -> None:
         self.opening = opening
-        first = Block(
-            number=1, hash=b"1-0", parent_hash=b"0", timestamp=T0, view=_view(opening)
-        )
+        first = Block(number=1, hash=b"1-0", parent_hash=b"0", timestamp=T0, view=_view(opening))
         self.blocks = [first]
         self.final = 0
         self.lag = FINALITY
@@ -185,9 +183,7 @@ class ModelChain:
             return None
         assert self._signed(state, newest.signature_a, newest.signature_b), "a forged state"
         self.recorded[state.nonce] = state
-        return attrs.evolve(
-            view, nonce=state.nonce, portfolio_hash=state.portfolio.struct_hash
-        )
+        return attrs.evolve(view, nonce=state.nonce, portfolio_hash=state.portfolio.struct_hash)
 
     def _apply(
         self, view: ChannelView, transaction: Transaction, timestamp: int
@@ -204,8 +200,10 @@ class ModelChain:
             case calls.Close():
                 return self._close(view, transaction.call, timestamp)
             case calls.Deposit(party=party, amount=amount):
-                name = "contribution_a" if party is Party.A else "contribution_b"
-                return attrs.evolve(view, **{name: view.contribution(party) + amount})
+                topped_up = view.contribution(party) + amount
+                if party is Party.A:
+                    return attrs.evolve(view, contribution_a=topped_up)
+                return attrs.evolve(view, contribution_b=topped_up)
         raise AssertionError(f"the model knows no {transaction.call}")
 
     def _open(self, view: ChannelView, call: calls.Open, timestamp: int) -> ChannelView | None:
@@ -407,6 +405,10 @@ class World:
     def peers(self) -> tuple[Peer, Peer]:
         return (self.alice, self.bob)
 
+    @property
+    def phases(self) -> list[Phase]:
+        return [peer.phase for peer in self.peers]
+
     # ---- hooks
 
     def on_signed(self, peer: Peer, emitted: Emitted, after: Channel) -> None:
@@ -599,3 +601,14 @@ def half_signed(
 def signed(by: Party, value: State | Closing, *, domain: Domain = DOMAIN) -> Signature:
     """The signature of the signer of ``by`` on any state or Closing."""
     return SIGNERS[by].sign_digest(domain.digest(value))
+
+
+def shown(state: State, proof: Signature | None) -> m.Reestablish:
+    """What a peer says after a reconnect whose F is ``state``."""
+    return m.Reestablish(
+        channel_id=ID,
+        nonce=state.nonce,
+        valid_until=state.valid_until,
+        portfolio_hash=state.portfolio.struct_hash,
+        proof=proof,
+    )

@@ -20,6 +20,8 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import pairwise
+
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -108,7 +110,7 @@ class Watched(World):
         known = self.settled.setdefault(nonce, portfolio)
         assert known == portfolio, f"two portfolios stand at nonce {nonce}"
         order = [Portfolio(), *(self.settled[each] for each in sorted(self.settled))]
-        for old, new in zip(order, order[1:], strict=False):
+        for old, new in pairwise(order):
             assert old == new or (old, new) in self.accepted, "nobody agreed to this step"
 
 
@@ -382,16 +384,36 @@ class TwoPeers(RuleBasedStateMachine):
             world.mine(60)
             self.guarantees()
             phases = {peer.phase for peer in world.peers}
-            if number > FINALITY + 5 and not any(world.wires.values()):
-                if phases == {Phase.IDLE} or phases <= set(ENDED):
-                    break
+            quiet = number > FINALITY + 5 and not any(world.wires.values())
+            if quiet and (phases == {Phase.IDLE} or phases <= set(ENDED)):
+                break
         phases_now = [peer.phase for peer in world.peers]
         assert phases_now == [Phase.IDLE] * 2 or all(each in ENDED for each in phases_now), (
-            f"no rest: {[each.name for each in phases_now]}"
+            f"no rest: {self.describe()}"
         )
         a, b = (peer.channel.ledger.full.state for peer in world.peers)
         if phases_now == [Phase.IDLE] * 2:
             assert a == b, f"F differs: {a.nonce} and {b.nonce}"
+
+    def describe(self) -> str:
+        """Where both stand, for whoever reads the failure."""
+        lines = [f"chain {self.world.chain.time} {self.world.chain.head.view}"]
+        for peer in self.world.peers:
+            channel = peer.channel
+            entries = [
+                f"{type(each.value).__name__}@{each.nonce}"
+                + "m" * (each.mine is not None)
+                + "t" * (each.theirs is not None)
+                + "d" * each.declined
+                + f"<{each.value.valid_until}"
+                for each in channel.ledger.entries
+            ]
+            outbox = [type(each).__name__ for each in channel.outbox]
+            lines.append(
+                f"{peer.side.name} {channel.phase.name} F={channel.ledger.nonce} {entries} "
+                f"{outbox} waiting {peer.waiting} errors {[str(each) for each in peer.errors[-3:]]}"
+            )
+        return "\n".join(lines)
 
     def still_usable(self) -> None:
         """From rest, one of the two can have a change confirmed: nothing is stuck for ever."""
@@ -417,8 +439,7 @@ class TwoPeers(RuleBasedStateMachine):
             if min(p.channel.ledger.nonce for p in world.peers) > before:
                 return
             world.mine(120, blocks=8)
-        refusals = [str(each.errors[-1]) for each in world.peers if each.errors]
-        pytest.fail(f"nothing can be changed any more: {refusals}")
+        pytest.fail(f"nothing can be changed any more: {self.describe()}")
 
 
 TwoPeers.TestCase.settings = settings(
@@ -431,5 +452,4 @@ TwoPeers.TestCase.settings = settings(
 )
 
 
-class TestTwoPeers(TwoPeers.TestCase):  # type: ignore[name-defined, misc]
-    """The games, as pytest collects them."""
+TestTwoPeers = TwoPeers.TestCase

@@ -105,7 +105,7 @@ class Values:
         if choice < 0.15:
             return 0
         if choice < 0.3:
-            return 2**bits - 1
+            return (1 << bits) - 1
         if choice < 0.6:
             return self.random.getrandbits(self.random.randint(1, bits))
         return self.random.getrandbits(bits)
@@ -121,9 +121,8 @@ class Values:
         return self.random.getrandbits(self.random.randint(1, 127)) * self.random.choice((-1, 1))
 
     def bytes(self, length: int) -> bytes:
-        return self.random.choice(
-            (bytes(length), b"\xff" * length, *[self.random.randbytes(length)] * 6)
-        )
+        drawn = [bytes(length), b"\xff" * length, *[self.random.randbytes(length)] * 6]
+        return drawn[self.random.randrange(len(drawn))]
 
     def address(self) -> Address:
         return Address(self.bytes(20))
@@ -131,8 +130,8 @@ class Values:
     def size(self) -> int:
         choice = self.random.random()
         if choice < 0.02:
-            return self.random.choice((127, 128, self.random.randint(4, 128)))
-        return self.random.choice((0, 1, 1, 2, 3))
+            return int(self.random.choice((127, 128, self.random.randint(4, 128))))
+        return int(self.random.choice((0, 1, 1, 2, 3)))
 
     def position(self) -> Position:
         return Position(
@@ -146,15 +145,22 @@ class Values:
         )
 
     def portfolio(self) -> Portfolio:
-        positions = {each.series: each for each in (self.position() for _ in range(self.size()))}
-        spots = {each: self.unsigned(128) for each in (self.bytes(32) for _ in range(self.size()))}
+        positions: dict[object, Position] = {}
+        wanted = self.size()
+        while len(positions) < wanted:
+            position = self.position()
+            positions[position.series] = position
+        spots: dict[bytes, int] = {}
+        wanted = self.size()
+        while len(spots) < wanted:
+            spots[self.bytes(32)] = self.unsigned(128)
         return Portfolio(
             net_to_b=self.signed(),
             margin_a=self.unsigned(128),
             margin_b=self.unsigned(128),
             marked_at=self.unsigned(64),
             spots=tuple(Spot(feed=feed, price=spots[feed]) for feed in sorted(spots)),
-            positions=tuple(positions[each] for each in sorted(positions)),
+            positions=tuple(sorted(positions.values(), key=lambda each: each.series)),
         )
 
     def state(self) -> State:

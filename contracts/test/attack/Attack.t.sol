@@ -203,9 +203,11 @@ contract AttackTest is ChannelTest {
         (HostileToken bad, Terms memory terms,) = hostileChannel();
         bytes memory data = closeData(terms, 1, 0);
         uint256 paid;
+        uint256 refused;
         for (uint256 gas_ = 50_000; gas_ < 700_000; gas_ += 7_919) {
             uint256 snapshot = vm.snapshotState();
-            (bool success,) = address(adjudicator).call{gas: gas_}(data);
+            (bool success, bytes memory why) = address(adjudicator).call{gas: gas_}(data);
+            if (bytes4(why) == Errors.InsufficientGas.selector) ++refused;
             vm.assertEq(adjudicator.claimable(address(bad), partyA), 0);
             vm.assertEq(adjudicator.claimable(address(bad), partyB), 0);
             if (success) {
@@ -215,7 +217,7 @@ contract AttackTest is ChannelTest {
             }
             vm.revertToState(snapshot);
         }
-        vm.assertTrue(paid > 10);
+        vm.assertTrue(paid > 10 && refused > 10);
     }
 
     /// @dev Rule 10: from inside the token no call of the Adjudicator goes through.
@@ -377,16 +379,18 @@ contract AttackTest is ChannelTest {
         setKnown(ETH, EXPIRY, 2_000e18); // the signed spot, 3,100, would pay A 1,000
         bytes memory data = settleData(terms, onePosition());
         uint256 settled;
+        uint256 refused;
         for (uint256 gas_ = 40_000; gas_ < 800_000; gas_ += 3_571) {
             uint256 snapshot = vm.snapshotState();
-            (bool success,) = address(adjudicator).call{gas: gas_}(data);
+            (bool success, bytes memory why) = address(adjudicator).call{gas: gas_}(data);
+            if (bytes4(why) == Errors.InsufficientGas.selector) ++refused;
             if (success) {
                 ++settled;
                 vm.assertEq(gainOf(partyA), 0);
             }
             vm.revertToState(snapshot);
         }
-        vm.assertTrue(settled > 10);
+        vm.assertTrue(settled > 10 && refused > 10);
     }
 
     /// @dev A defaulter's expired loss, settled first, leaves it as deep under water as before: net is not clamped.

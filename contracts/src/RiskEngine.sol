@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {FixedPointMathLib} from "solady/utils/FixedPointMathLib.sol";
+
+import {Position, Spot} from "./libraries/Types.sol";
+import {Black76} from "./risk/Black76.sol";
+import {IRiskEngine} from "./risk/IRiskEngine.sol";
+import {Requirement} from "./risk/Requirement.sol";
+import {RiskArrays} from "./risk/RiskArrays.sol";
+import {RiskHashing} from "./risk/RiskHashing.sol";
+import {Bucket, Margins, Nodes, RiskParams, Scenario, Tally} from "./risk/RiskTypes.sol";
+import {ScenarioPrice} from "./risk/ScenarioPrice.sol";
+
+/// @notice The pricing and margin arithmetic of the channels, bit for bit that of `channels.pricing`.
+contract RiskEngine is IRiskEngine {
+    uint256 private constant WAD = 1e18;
+
+    /// @dev Greatest close-out shift of a vol, relative to it.
+    uint256 private constant MAX_SHIFT = 0.9e18;
+
+    /// @dev One call's arguments and running sums, so that functions take one argument instead of ten.
+    struct Context {
+        uint256 unit;
+        uint256 markedAt;
+        uint256 time;
+        /// In whose favour vols are shifted: 1 A, -1 B, 0 nobody's.
+        int256 favoured;
+        /// Whether positions that have expired take part.
+        bool withExpired;
+        /// First position of the next feed.
+        uint256 next;
+        bytes32 feed;
+        uint256 spot;
+        /// Index of the feed's parameters.
+        uint256 params;
+    }
+
+    /// @dev Sums of one party.
+    struct Sums {
+        uint256 initial;
+        uint256 maintenance;
+        uint256 losses;
+        bool unbounded;
+    }
+
+    /// @inheritdoc IRiskEngine
+    function riskHash(RiskParams[] calldata risk) external pure returns (bytes32) {
+        RiskHashing.check(risk);
+        return RiskHashing.hash(risk);
+    }
+
+    /// @inheritdoc IRiskEngine
+    function margins(
+        Position[] calldata positions,
+        Spot[] calldata spots,
+        RiskParams[] calldata risk,
+        uint256 unit,
+        uint256 time
+    ) external pure returns (Margins memory result) {
+        Context memory context = _context(positions, spots, risk, unit, time);
+        context.withExpired = true;
+        Sums memory ofA;
+        Sums memory ofB;
+        int256 worth;
+        while (true) {
+            Bucket[] memory buckets = _nextFeed(context, positions, spots, risk);
+            if (buckets.length == 0) break;
+            Tally memory tally = _tally(buckets, risk[context.params]);
+            worth += tally.worth;
+            _require(ofA, tally, buckets, context, risk, 1);
+            _require(ofB, tally, buckets, context, risk, -1);
+        }
+        (result.valueA, result.initialA, result.maintenanceA) = _settled(ofA, worth, unit);
+        (result.valueB, result.initialB, result.maintenanceB) = _settled(ofB, -worth, unit);
+        if (result.initialA > type(uint128).max || result.initialB > type(uint128).max) {
+            revert Black76.PricingDomainError();
+        }
+    }
+
+    /// @inheritdoc IRiskEngine
+    function assess(
+        Position[] calldata positions,
+        Spot[] calldata spots,
+        RiskParams[] calldata risk,
+        uint256 unit,
+        uint256 markedAt,
+        uint256 time,
+        int256 side,
+        Scenario[] calldata scenarios
+    ) external pure returns (int256 value, uint256 maintenance) {
+        Context memory context = _context(positions, spots, risk, unit, time);
+        _shifts(context, markedAt, side);
+        Sums memory sums;
+        int256 worth;
+        uint256 feeds;
+        while (true) {
+            Bucket[] memory buckets = _nextFeed(context, positions, spots, risk);
+            if (buckets.length == 0) break;
+            if (scenarios.length == 0) {
+                Tally memory tally = _tally(buckets, risk[context.params]);
+                worth += tally.worth;
+                _require(sums, tally, buckets, context, risk, side);
+            } else {
+                if (feeds == scenarios.length) revert NoSuchScenario(context.feed);
+                worth += _worth(buckets);
+                sums.maintenance += _shown(buckets, context, risk[context.params], side, scenarios[feeds]);
+                _addLosses(sums, buckets, unit, side);
+            }
+            ++feeds;
+        }
+        if (scenarios.length > 0 && feeds != scenarios.length) revert NoSuchScenario(0);
+        (value,, maintenance) = _settled(sums, side * worth, unit);
+    }
+
+    /// @inheritdoc IRiskEngine
+    function closeOutValue(
+        Position[] calldata positions,
+        Spot[] calldata spots,
+        RiskParams[] calldata risk,
+        uint256 unit,
+        uint256 markedAt,
+        uint256 time,
+        int256 called
+    ) external pure returns (int256) {
+        Context memory context = _context(positions, spots, risk, unit, time);
+        _shifts(context, markedAt, -called);
+        int256 worth;
+        while (true) {
+            Bucket[] memory buckets = _nextFeed(context, positions, spots, risk);
+            if (buckets.length == 0) break;
+            worth += _worth(buckets);
+        }
+        // Both roundings are looked at, as off chain: a value that fits 128 bits one way only is refused.
+        int256 toA = Requirement.unitsDown(worth, unit);
+        int256 toB = Requirement.unitsDown(-worth, unit);
+        return worth >= 0 ? toA : -toB;
+    }
+
+    /// @inheritdoc IRiskEngine
+    function runOffLock(
+        Position[] calldata positions,
+        Spot[] calldata spots,
+        RiskParams[] calldata risk,
+        uint256 unit,
+        uint256 time,
+        int256 side
+    ) external pure returns (uint256 total) {
+        Context memory context = _context(positions, spots, risk, unit, time);
+        _checkSide(side);
+        while (true) {
+            Bucket[] memory buckets = _nextFeed(context, positions, spots, risk);
+            if (buckets.length == 0) break;
+            RiskParams calldata params = risk[context.params];
+            Nodes memory nodes = RiskArrays.nodes(buckets, params.priceRange);
+            RiskArrays.Moves memory moves = RiskArrays.moves(params.priceRange);
+            for (uint256 i = 0; i < buckets.length; ++i) {
+                total += _locked(buckets[i], moves, nodes, params, context, side);
+            }
+        }
+        if (total > type(uint128).max) revert Black76.PricingDomainError();
+    }
+
+    /// @dev What one bucket locks: what the party would owe for it and some initial margins of it alone, but no more than
+    /// it can cost.
+    function _locked(
+        Bucket memory bucket,
+        RiskArrays.Moves memory moves,
+        Nodes memory nodes,
+        RiskParams calldata params,
+        Context memory context,
+        int256 side
+    ) private pure returns (uint256 lock) {
+        Tally memory tally = RiskArrays.empty(nodes);
+        RiskArrays.add(tally, bucket, moves, nodes, params);
+        uint256 margin = Requirement.maintenance(tally, params, context.spot, side);
+        margin = Requirement.scaledUp(params.imFactor, margin);
+        uint256 need = Requirement.scaledUp(params.runOffFactor, margin);
+        int256 owed = -side * tally.worth;
+        if (owed > 0) need += uint256(owed);
+        (bool bounded, uint256 loss) = Requirement.largestLoss(bucket, context.unit, side);
+        lock = Requirement.unitsUp(need, context.unit);
+        if (bounded && loss < lock) lock = loss;
+    }
+
+    // ---- feeds
+
+    function _context(
+        Position[] calldata positions,
+        Spot[] calldata spots,
+        RiskParams[] calldata risk,
+        uint256 unit,
+        uint256 time
+    ) private pure returns (Context memory context) {
+        RiskHashing.check(risk);
+        for (uint256 i = 1; i < spots.length; ++i) {
+            if (spots[i].feed <= spots[i - 1].feed) revert FeedsOutOfOrder(i);
+        }
+        bytes32 feed;
+        uint256 key;
+        for (uint256 i = 0; i < positions.length; ++i) {
+            Position calldata position = positions[i];
+            uint256 key_ = uint256(position.expiry) << 136 | uint256(position.kind) << 128 | position.strike;
+            if (i > 0 && (position.feed < feed || (position.feed == feed && key_ <= key))) {
+                revert PositionsOutOfOrder(i);
+            }
+            (feed, key) = (position.feed, key_);
+        }
+        (context.unit, context.time) = (unit, time);
+    }
+
+    function _shifts(Context memory context, uint256 markedAt, int256 favoured) private pure {
+        _checkSide(favoured);
+        (context.markedAt, context.favoured) = (markedAt, favoured);
+    }
+
+    function _checkSide(int256 side) private pure {
+        if (side != 1 && side != -1) revert InvalidSide(side);
+    }
+
+    /// @dev The buckets of the next feed that has positions to count, with their values; none at the end.
+    function _nextFeed(
+        Context memory context,
+        Position[] calldata positions,
+        Spot[] calldata spots,
+        RiskParams[] calldata risk
+    ) private pure returns (Bucket[] memory buckets) {
+        uint256 first = context.next;
+        // past what has expired, then to the end of the feed
+        while (!context.withExpired && first < positions.length && positions[first].expiry <= context.time) ++first;
+        if (first == positions.length) return buckets;
+        bytes32 feed = positions[first].feed;
+        uint256 end = first + 1;
+        while (end < positions.length && positions[end].feed == feed) ++end;
+        (context.next, context.feed) = (end, feed);
+        context.spot = _spotOf(spots, feed);
+        context.params = _paramsOf(risk, feed);
+        return _load(context, positions[first:end], risk[context.params]);
+    }
+
+    /// @dev The buckets of these positions, all of one feed.
+    function _load(Context memory context, Position[] calldata held, RiskParams calldata params)
+        private
+        pure
+        returns (Bucket[] memory buckets)
+    {
+        uint256 count = 1;
+        for (uint256 i = 1; i < held.length; ++i) {
+            if (held[i].expiry != held[i - 1].expiry) ++count;
+        }
+        buckets = new Bucket[](count);
+        for (uint256 b = 0; b < count; ++b) {
+            uint256 size = 1;
+            while (size < held.length && held[size].expiry == held[0].expiry) ++size;
+            Bucket memory bucket = RiskArrays.load(held[:size], context.spot, context.time, params.lookAhead);
+            if (context.favoured == 0) RiskArrays.revalue(bucket);
+            else RiskArrays.shift(bucket, _closeOutShift(params, context, bucket.tau), context.favoured);
+            buckets[b] = bucket;
+            held = held[size:];
+        }
+    }
+
+    function _spotOf(Spot[] calldata spots, bytes32 feed) private pure returns (uint256) {
+        for (uint256 i = 0; i < spots.length; ++i) {
+            if (spots[i].feed == feed) return spots[i].price;
+        }
+        revert NoSpot(feed);
+    }
+
+    function _paramsOf(RiskParams[] calldata risk, bytes32 feed) private pure returns (uint256) {
+        for (uint256 i = 0; i < risk.length; ++i) {
+            if (risk[i].feed == feed) return i;
+        }
+        revert NoRiskParams(feed);
+    }
+
+    /// @dev (shiftBase + shiftPerRootHour sqrt(hours)) sqrt(30 d / tau), at most `MAX_SHIFT`, in WAD, rounded down.
+    function _closeOutShift(RiskParams calldata params, Context memory context, uint256 tau)
+        private
+        pure
+        returns (uint256 shift)
+    {
+        // times are below 2^64 here, or everything has expired: age x 1e36 < 2^184
+        uint256 age = context.time > context.markedAt ? context.time - context.markedAt : 0;
+        uint256 rootHours = FixedPointMathLib.sqrt(age * WAD * WAD / 1 hours);
+        shift = (params.shiftBase + params.shiftPerRootHour * rootHours / WAD) * ScenarioPrice.rootOfMonth(tau) / WAD;
+        if (shift > MAX_SHIFT) shift = MAX_SHIFT;
+    }
+
+    // ---- sums
+
+    function _worth(Bucket[] memory buckets) private pure returns (int256 worth) {
+        unchecked {
+            for (uint256 b = 0; b < buckets.length; ++b) {
+                for (uint256 i = 0; i < buckets[b].series.length; ++i) {
+                    worth += buckets[b].series[i].quantity * buckets[b].series[i].value; // < 2^248
+                }
+            }
+        }
+    }
+
+    function _tally(Bucket[] memory buckets, RiskParams calldata params) private pure returns (Tally memory tally) {
+        Nodes memory nodes = RiskArrays.nodes(buckets, params.priceRange);
+        RiskArrays.Moves memory moves = RiskArrays.moves(params.priceRange);
+        tally = RiskArrays.empty(nodes);
+        for (uint256 i = 0; i < buckets.length; ++i) {
+            RiskArrays.add(tally, buckets[i], moves, nodes, params);
+        }
+    }
+
+    /// @dev Adds what one feed requires of a party to its sums.
+    function _require(
+        Sums memory sums,
+        Tally memory tally,
+        Bucket[] memory buckets,
+        Context memory context,
+        RiskParams[] calldata risk,
+        int256 side
+    ) private pure {
+        RiskParams calldata params = risk[context.params];
+        uint256 maintenance = Requirement.maintenance(tally, params, context.spot, side);
+        sums.maintenance += maintenance;
+        sums.initial += Requirement.scaledUp(params.imFactor, maintenance);
+        _addLosses(sums, buckets, context.unit, side);
+    }
+
+    function _addLosses(Sums memory sums, Bucket[] memory buckets, uint256 unit, int256 side) private pure {
+        if (sums.unbounded) return;
+        (bool bounded, uint256 losses) = Requirement.largestLosses(buckets, unit, side);
+        if (bounded) sums.losses += losses;
+        else sums.unbounded = true;
+    }
+
+    /// @dev A party's value and margins in collateral units, the margins capped at value plus largest losses.
+    function _settled(Sums memory sums, int256 worth, uint256 unit)
+        private
+        pure
+        returns (int256 value, uint256 initial, uint256 maintenance)
+    {
+        value = Requirement.unitsDown(worth, unit);
+        initial = Requirement.unitsUp(sums.initial, unit);
+        maintenance = Requirement.unitsUp(sums.maintenance, unit);
+        // losses that large cap nothing: the margins fit 128 bits, or are refused
+        if (!sums.unbounded && sums.losses >> 200 == 0) {
+            int256 room = value + int256(sums.losses);
+            uint256 cap = room > 0 ? uint256(room) : 0;
+            if (cap < initial) initial = cap;
+            if (cap < maintenance) maintenance = cap;
+        }
+    }
+
+    /// @dev What one scenario alone shows a feed to require, WAD x WAD: its weighed loss and the short minimum.
+    function _shown(
+        Bucket[] memory buckets,
+        Context memory context,
+        RiskParams calldata params,
+        int256 side,
+        Scenario calldata scenario
+    ) private pure returns (uint256) {
+        (uint256 target, uint256 origin, int256 log, uint256 vol) = _move(buckets, context, params, scenario);
+        int256 change;
+        int256[5] memory quantities;
+        for (uint256 i = 0; i < buckets.length; ++i) {
+            Bucket memory bucket = buckets[i];
+            for (uint256 j = 0; j < bucket.series.length; ++j) {
+                quantities[bucket.series[j].kind] += bucket.series[j].quantity;
+            }
+            if (scenario.outliving && !bucket.outlives) continue;
+            change += RiskArrays.changeIn(bucket, params, target, origin, log, vol);
+        }
+        uint256 index = scenario.node == 0 ? scenario.number : RiskArrays.GRID;
+        return
+            Requirement.weighed(-side * change, index)
+                + Requirement.shortMinimum(quantities, params, context.spot, side);
+    }
+
+    /// @dev The move that a scenario names, and what happens to vols: 0 nothing, 1 up, 2 down.
+    function _move(
+        Bucket[] memory buckets,
+        Context memory context,
+        RiskParams calldata params,
+        Scenario calldata scenario
+    ) private pure returns (uint256 target, uint256 origin, int256 log, uint256 vol) {
+        uint256 number = scenario.number;
+        if (scenario.node == 0) {
+            if (number >= RiskArrays.GRID) revert NoSuchScenario(context.feed);
+            RiskArrays.Moves memory moves = RiskArrays.moves(params.priceRange);
+            bool extreme = number >= RiskArrays.GRID - 4;
+            uint256 move = extreme ? number - 7 : number / 2;
+            return (moves.factors[move], WAD, moves.logs[move], extreme ? 0 : 1 + number % 2);
+        }
+        Nodes memory nodes = RiskArrays.nodes(buckets, params.priceRange);
+        if (scenario.node >= nodes.starts.length) revert NoSuchScenario(context.feed);
+        uint256 place = nodes.starts[scenario.node - 1] + number;
+        if (place >= nodes.starts[scenario.node]) revert NoSuchScenario(context.feed);
+        return (nodes.targets[place], nodes.origins[place], nodes.logs[place], nodes.rises[place] ? 1 : 2);
+    }
+}

@@ -1,0 +1,121 @@
+"""Both propose at once: the higher nonce goes first, the other lapses, and nobody is stuck."""
+
+from __future__ import annotations
+
+import pytest
+
+from channels.errors import SigningRefusedError
+from channels.protocol import events as e
+from channels.protocol.channel import Phase
+from channels.protocol.effects import ChangeConfirmed, ProposalLapsed, ProposalReceived
+from channels.protocol.types import Party
+from tests.protocol.build import make_leg, make_trade
+from tests.protocol.world import World, opened
+
+A, B = Party.A, Party.B
+BUY = make_trade(make_leg(1, price=100))
+SELL = make_trade(make_leg(-1, price=90))
+
+
+def _crossed() -> World:
+    """A's proposal at 1 and B's at 2 pass each other on the link."""
+    world = opened()
+    assert world.propose(A, BUY) == 1
+    assert world.propose(B, SELL) == 2
+    world.deliver_all()
+    return world
+
+
+def test_only_the_receiver_of_the_higher_nonce_decides() -> None:
+    world = _crossed()
+    assert [each.nonce for each in _received(world, A)] == [2]
+    assert _received(world, B) == []
+    assert (world.alice.phase, world.bob.phase) == (Phase.RECEIVED, Phase.PROPOSED)
+
+
+def _received(world: World, side: Party) -> list[ProposalReceived]:
+    found = world.peer(side).told(ProposalReceived)
+    return [each for each in found if isinstance(each, ProposalReceived)]
+
+
+def test_the_higher_is_accepted_and_the_lower_lapses() -> None:
+    world = _crossed()
+    world.answer(A)
+    world.deliver_all()
+    assert [peer.channel.ledger.nonce for peer in world.peers] == [3, 3]
+    assert [peer.phase for peer in world.peers] == [Phase.IDLE, Phase.IDLE]
+    for peer in world.peers:
+        (position,) = peer.channel.portfolio.positions
+        assert position.quantity == -(10**18)
+    assert world.alice.told(ProposalLapsed) == [ProposalLapsed(nonces=(1,), overtaken=True)]
+    assert len(world.bob.told(ChangeConfirmed)) == 1
+    assert world.trade(A, BUY) == 6, "its own again afterwards"
+
+
+@pytest.mark.parametrize("first", [A, B])
+def test_the_order_of_arrival_is_the_same(first: Party) -> None:
+    world = opened()
+    world.propose(A, BUY)
+    world.propose(B, SELL)
+    world.deliver(first)
+    world.deliver(first.other)
+    world.answer(A, nonce=2)
+    world.deliver_all()
+    assert [peer.channel.ledger.nonce for peer in world.peers] == [3, 3]
+
+
+def test_a_rejected_collision_frees_both_after_the_box() -> None:
+    world = _crossed()
+    world.answer(A, accept=False)
+    world.deliver_all()
+    world.wait_out_box()
+    world.deliver_all()
+    assert [peer.phase for peer in world.peers] == [Phase.IDLE, Phase.IDLE]
+    assert world.trade(A, BUY) > 2
+    assert world.trade(B, SELL) > 4
+
+
+def test_nobody_accepts_both() -> None:
+    """After the collision is decided the lower proposal cannot be taken by a late message."""
+    world = _crossed()
+    world.answer(A)
+    world.deliver_all()
+    assert 1 not in [each.value.nonce for each in world.bob.emitted]
+    assert 2 in [each.value.nonce for each in world.alice.emitted]
+
+
+def test_collision_over_a_lost_link() -> None:
+    """Both proposals wait in their outboxes and cross after the reconnect."""
+    world = opened()
+    world.disconnect()
+    world.propose(A, BUY)
+    world.propose(B, SELL)
+    world.reconnect()
+    world.deliver_all()
+    world.answer(A)
+    world.deliver_all()
+    assert [peer.channel.ledger.nonce for peer in world.peers] == [3, 3]
+
+
+def test_both_ask_to_close_at_once() -> None:
+    """Each signed a Closing, so rule 6 lets neither countersign: an hour later both are free."""
+    world = opened()
+    for peer in world.peers:
+        peer.handle(e.RequestClose(now=world.chain.time))
+    world.deliver_all()
+    for peer in world.peers:
+        for nonce in list(peer.waiting):
+            try:
+                world.answer(peer.side, nonce=nonce)
+            except SigningRefusedError:  # by rule 6 or rule 1; then it declines
+                world.answer(peer.side, nonce=nonce, accept=False)
+    world.deliver_all()
+    world.mine(600, blocks=8 + 4)
+    world.deliver_all()
+    assert [peer.phase for peer in world.peers] == [Phase.IDLE, Phase.IDLE]
+    world.alice.handle(e.RequestClose(now=world.chain.time))
+    world.deliver_all()
+    world.answer(B)
+    world.deliver_all()
+    world.mine(blocks=2)
+    assert [peer.phase for peer in world.peers] == [Phase.CLOSED, Phase.CLOSED]

@@ -1,0 +1,275 @@
+"""kill -9 of either peer at every persist and send boundary of a trade.
+
+Each case keeps one channel alive through all of it. A first run counts the boundaries that the
+victim passes; then, one boundary after the other, the victim is a real process that sends itself
+SIGKILL there and is started again from its store. After each: both stand on the same state, and
+trade. At the end, every signature either side put on the wire or into its journal is held against
+the one digest that its nonce may have.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from channels.protocol import codec
+from channels.protocol import messages as m
+from channels.protocol.eip712 import Address
+from channels.protocol.records import decode_channel, decode_journal_entry
+from channels.protocol.signing import Signature, recover
+from channels.protocol.types import Domain, Party
+from channels.storage import open_store, verify_journal
+from tests.chain.world import World, anvil_world
+from tests.conftest import ROOT
+from tests.peer.world import open_channel, traders
+
+pytestmark = pytest.mark.anvil
+
+PATIENCE = 8.0
+BOX = 120
+
+
+class KilledError(Exception):
+    """The process that was to answer is dead."""
+
+
+class Child:
+    """A trader's process, and its successors."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self._process = process
+        self._answers: dict[int, trio.MemorySendChannel[dict[str, Any]]] = {}
+        self._number = 0
+        self._ready = trio.Event()
+        self.address: str | None = None
+        self._deaths = 0
+        self._died = trio.Event()
+
+    async def listen(self) -> None:
+        """Read what the process says, until it ends."""
+        assert self._process.stdout is not None
+        buffer = b""
+        async for received in self._process.stdout:
+            *lines, buffer = (buffer + received).split(b"\n")
+            for line in lines:
+                self._hear(json.loads(line))
+
+    def _hear(self, said: dict[str, Any]) -> None:
+        if "ready" in said:
+            self.address = said["ready"]
+            self._ready.set()
+        elif "ended" in said:
+            assert said["ended"] == -signal.SIGKILL, f"ended with {said['ended']}"
+            self._deaths += 1
+            self._ready = trio.Event()
+            self._died.set()
+            self._died = trio.Event()
+            for waiting in self._answers.values():
+                waiting.close()
+            self._answers.clear()
+        elif said["id"] in self._answers:
+            self._answers.pop(said["id"]).send_nowait(said)
+
+    async def died(self, times: int) -> None:
+        """Wait until it has died so many times."""
+        with trio.fail_after(PATIENCE):
+            while self._deaths < times:
+                await self._died.wait()
+
+    async def ready(self) -> None:
+        with trio.fail_after(PATIENCE):
+            await self._ready.wait()
+
+    async def ask(self, do: str, *values: Any) -> Any:
+        """Have something done; raises KilledError if the process dies of it."""
+        assert self._process.stdin is not None
+        self._number += 1
+        send, receive = trio.open_memory_channel[dict[str, Any]](1)
+        self._answers[self._number] = send
+        command = json.dumps({"id": self._number, "do": do, "with": values})
+        await self._process.stdin.send_all(command.encode() + b"\n")
+        try:
+            with trio.fail_after(PATIENCE):
+                said = await receive.receive()
+        except trio.EndOfChannel:
+            raise KilledError from None
+        if "error" in said:
+            raise AssertionError(said["error"])
+        return said["answer"]
+
+
+@asynccontextmanager
+async def child(config: dict[str, Any], path: Path) -> AsyncIterator[Child]:
+    path.write_text(json.dumps(config))
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-m", "tests.peer.child", str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    async with trio.open_nursery() as nursery:
+        started = Child(process)
+        nursery.start_soon(started.listen)
+        try:
+            yield started
+        finally:
+            with trio.CancelScope(shield=True):
+                if process.stdin is not None:
+                    await process.stdin.aclose()  # the trader ends, and then what forks it
+                with trio.move_on_after(5):
+                    await process.wait()
+                if process.returncode is None:
+                    process.kill()
+            nursery.cancel_scope.cancel()
+
+
+@attrs.frozen(kw_only=True)
+class Cast:
+    """Two processes with an open channel: the victim connects, the survivor listens."""
+
+    world: World
+    folder: Path
+    victim: Child
+    survivor: Child
+
+    async def settled(self) -> bool:
+        """Wait until both stand on the same state; tell whether a box had to pass for it."""
+        travelled = False
+        with trio.move_on_after(2) as scope:
+            await self._agree()
+        if scope.cancelled_caught:
+            travelled = True
+            await self.world.control.advance_time(by=BOX + 1)
+            await self._agree()
+        return travelled
+
+    async def _agree(self) -> None:
+        for each in (self.survivor, self.victim):
+            await each.ask("settle")
+        assert await self.survivor.ask("settle") == await self.victim.ask("settle")
+
+
+@asynccontextmanager
+async def cast(url: str, folder: Path, victim: Party) -> AsyncIterator[Cast]:
+    async with anvil_world(url) as world:
+        a, b = traders(world, folder)
+        async with b.running(), a.running() as alice:
+            await open_channel(alice, b)
+            listening = b.listen
+        config = {
+            side: {
+                "rpc": url,
+                "adjudicator": world.deployment.adjudicator.hex(),
+                "wallet": account._key.secret.hex(),
+                "signer": signer._key.secret.hex(),
+                "store": str(trader.store_path),
+                "wire": str(folder / f"{trader.name}.wire"),
+                "listen": None if side is victim else listening,
+                "connect": listening if side is victim else None,
+            }
+            for side, account, signer, trader in (
+                (Party.A, world.a, world.signer_a, a),
+                (Party.B, world.b, world.signer_b, b),
+            )
+        }
+        async with (
+            child(config[victim.other], folder / "survivor.json") as survivor,
+            child(config[victim], folder / "victim.json") as victims,
+        ):
+            await survivor.ready()
+            await victims.ready()
+            yield Cast(world=world, folder=folder, victim=victims, survivor=survivor)
+
+
+def signatures_on_wire(path: Path) -> Iterator[tuple[int, Signature]]:
+    """(nonce, signature) of everything that reached whoever kept this record."""
+    for line in path.read_text().split():
+        match codec.decode(bytes.fromhex(line)):
+            case m.Propose(proposal=proposal):
+                yield proposal.nonce, proposal.signature
+            case m.Quote(sides=sides):
+                yield from ((side.nonce, side.signature) for side in sides)
+            case m.Accept() as accept:
+                yield accept.nonce, accept.signature
+                assert accept.affirmation is not None
+                yield accept.affirmation_nonce, accept.affirmation
+            case m.Reject(void=Signature() as void, void_nonce=nonce):
+                yield nonce, void
+            case m.Confirm(nonce=nonce, signature=signature):
+                yield nonce, signature
+            case m.Void(nonce=nonce, signature=signature):
+                yield nonce, signature
+
+
+async def check_signatures(folder: Path, domain: Domain) -> int:
+    """Hold every signature against the one digest of its nonce; how many there were."""
+    digests: dict[int, set[bytes]] = {}
+    signed: list[tuple[Address, int, Signature]] = []
+    for name, side in (("alice", Party.A), ("bob", Party.B)):
+        async with open_store(folder / f"{name}.db") as store:
+            (record,) = store.channels().values()
+        terms = decode_channel(record).terms
+        for entry in verify_journal(folder / f"{name}.db"):
+            _, _, entries = decode_journal_entry(entry.body)
+            for each in entries:
+                digests.setdefault(each.nonce, set()).add(domain.digest(each.value))
+                for signer, signature in ((side, each.mine), (side.other, each.theirs)):
+                    if signature is not None:
+                        signed.append((terms.signer(signer), each.nonce, signature))
+        for nonce, signature in signatures_on_wire(folder / f"{name}.wire"):
+            signed.append((terms.signer(side.other), nonce, signature))
+    assert {nonce: len(each) for nonce, each in digests.items() if len(each) > 1} == {}
+    for signer, nonce, signature in signed:
+        (digest,) = digests[nonce]
+        assert recover(signature, digest) == signer
+    return len(signed)
+
+
+LEADS = {"propose": 8, "quote": 8, "refused": 8}
+
+
+@pytest.mark.parametrize("leads", [True, False], ids=["initiator dies", "responder dies"])
+@pytest.mark.parametrize("deed", ["propose", "quote", "refused"])
+async def test_kill_9_at_every_boundary(
+    deed: str, leads: bool, anvil_url: str, tmp_path: Path
+) -> None:
+    victim_side = Party.A if leads else Party.B
+    async with cast(anvil_url, tmp_path, victim_side) as roles:
+        victim, survivor = roles.victim, roles.survivor
+        leader = victim if leads else survivor
+        await victim.ask("arm", 0)
+        await leader.ask(deed)
+        assert not await roles.settled()
+        passed = await victim.ask("disarm")
+        waited: list[str] = []
+        for number, label in enumerate(passed, start=1):
+            await victim.ask("arm", number)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(until_killed, leader, deed)
+                print("arm", number, label)
+                await victim.died(number)
+                await victim.ready()
+                if await roles.settled():
+                    waited.append(label)
+            await leader.ask("propose")
+            assert not await roles.settled()
+        print(deed, leads, passed, waited)
+        domain = roles.world.domain
+    print(await check_signatures(tmp_path, domain))
+
+
+async def until_killed(leader: Child, deed: str) -> None:
+    try:
+        await leader.ask(deed)
+    except (KilledError, AssertionError) as error:
+        print(repr(error))

@@ -1,0 +1,220 @@
+"""Channels and journal entries as bytes: what goes in comes out, and damage has a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import msgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from channels.errors import SchemaVersionError, StorageError
+from channels.protocol import events as e
+from channels.protocol.channel import Channel, Mode, Phase
+from channels.protocol.effects import Deed
+from channels.protocol.records import (
+    RECORD_VERSION,
+    decode_channel,
+    decode_journal_entry,
+    encode_channel,
+    encode_journal_entry,
+)
+from channels.protocol.types import Party
+from tests.protocol.build import make_draft, make_leg, make_trade
+from tests.protocol.test_machine_table import SCENES, Scene
+from tests.protocol.world import opened
+
+A, B = Party.A, Party.B
+
+
+def quoted() -> Scene:
+    world = opened()
+    world.trade(A)
+    sides = tuple(
+        make_draft(world.bob.channel.portfolio, make_trade(make_leg(sign)), world.chain.time)
+        for sign in (1, -1)
+    )
+    world.bob.handle(
+        e.SendQuote(request_id=bytes(range(16)), sides=sides, expires_at=9, now=world.chain.time)
+    )
+    world.deliver_all()
+    return world, world.alice
+
+
+def halted() -> Scene:
+    world = opened()
+    world.alice.handle(e.SetMode(mode=Mode.HALTED, reason="é" * 400))
+    return world, world.alice
+
+
+def collided() -> Scene:
+    world = opened()
+    world.propose(A)
+    world.propose(B, make_trade(make_leg(-2)))
+    world.deliver_all()
+    return world, world.bob
+
+
+ALL: dict[str, Callable[[], Scene]] = {
+    **{phase.name: scene for phase, scene in SCENES.items()},
+    "quoted": quoted,
+    "halted": halted,
+    "collided": collided,
+}
+
+
+def both_channels() -> list[tuple[str, Channel]]:
+    found = []
+    for name, scene in ALL.items():
+        world, _ = scene()
+        found += [(f"{name} of {each.side.name}", each.channel) for each in world.peers]
+    return found
+
+
+CHANNELS = dict(both_channels())
+
+
+def without_chain(channel: Channel) -> Channel:
+    """What the chain says is read again after a start, never from the store."""
+    return attrs.evolve(channel, head=None, view=None, final_view=None)
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_round_trip(name: str) -> None:
+    channel = CHANNELS[name]
+    record = encode_channel(channel)
+    read = decode_channel(record)
+    assert read == without_chain(channel)
+    assert encode_channel(read) == record
+    assert read.channel_id == channel.channel_id
+
+
+def test_every_phase_is_among_them() -> None:
+    assert {channel.phase for channel in CHANNELS.values()} == set(Phase)
+
+
+def test_no_module_path_is_stored() -> None:
+    for channel in CHANNELS.values():
+        record = encode_channel(channel)
+        assert b"channels" not in record
+        assert b"State" not in record
+
+
+@pytest.mark.parametrize("version", [0, 2, 3, 255, -1, None, "1", 1.0, True, [1]])
+def test_other_versions(version: object) -> None:
+    assert RECORD_VERSION == 1
+    for record, decode in (
+        (encode_channel(CHANNELS["IDLE of A"]), decode_channel),
+        (encode_journal_entry(Deed.FULL, (), CHANNELS["IDLE of A"]), decode_journal_entry),
+    ):
+        item = msgpack.unpackb(record)
+        item[0] = version
+        with pytest.raises(SchemaVersionError) as caught:
+            decode(msgpack.packb(item))
+        assert caught.value.fault == "ours"
+        assert caught.value.next_step
+
+
+RICH = ["ACCEPTED of B", "quoted of A", "CLOSING of A", "SUBMITTED of A"]
+
+
+@pytest.mark.parametrize("name", RICH)
+def test_every_truncation_is_damage(name: str) -> None:
+    record = encode_channel(CHANNELS[name])
+    for length in range(0, len(record), 3):
+        with pytest.raises(StorageError):
+            decode_channel(record[:length])
+    with pytest.raises(StorageError):
+        decode_channel(record + b"\x00")
+
+
+@pytest.mark.parametrize("name", RICH)
+def test_every_damaged_byte_is_damage_or_another_channel(name: str) -> None:
+    """A flipped byte raises nothing but StorageError, and never reads as the same channel."""
+    channel = CHANNELS[name]
+    record = encode_channel(channel)
+    for index in range(0, len(record), 7):
+        for bit in (0x01, 0x80):
+            damaged = bytearray(record)
+            damaged[index] ^= bit
+            try:
+                read = decode_channel(bytes(damaged))
+            except StorageError:
+                continue
+            assert read != without_chain(channel)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.binary(max_size=200))
+def test_rubbish_is_damage(record: bytes) -> None:
+    for decode in (decode_channel, decode_journal_entry):
+        with pytest.raises(StorageError):
+            decode(record)
+
+
+def _field_paths(item: Any) -> list[tuple[int, ...]]:
+    """Every field of a record, and every field of its ledger's first entry."""
+    paths: list[tuple[int, ...]] = [(index,) for index in range(1, len(item))]
+    for path in list(paths):
+        held = item[path[0]]
+        if isinstance(held, list):
+            paths += [(*path, index) for index in range(len(held))]
+    return paths
+
+
+def _set(item: Any, path: tuple[int, ...], value: object) -> Any:
+    copy = list(item)
+    copy[path[0]] = _set(copy[path[0]], path[1:], value) if len(path) > 1 else value
+    return copy
+
+
+@pytest.mark.parametrize("wrong", [None, -1, 10**6, "x", b"x", [], [[]], True, 1.5, [0, 1]])
+def test_a_wrong_field_is_damage(wrong: object) -> None:
+    """Where a field may take the value, it reads as that and encodes back to the same bytes."""
+    item = msgpack.unpackb(encode_channel(CHANNELS["ACCEPTED of B"]))
+    refused = 0
+    for path in _field_paths(item):
+        record = msgpack.packb(_set(item, path, wrong))
+        try:
+            assert encode_channel(decode_channel(record)) == record
+        except StorageError:
+            refused += 1
+    assert refused >= 5
+
+
+def test_a_field_missing_or_too_many_is_damage() -> None:
+    item = msgpack.unpackb(encode_channel(CHANNELS["IDLE of A"]))
+    for wrong in (item[:-1], [*item, 0], item[:1], []):
+        with pytest.raises(StorageError):
+            decode_channel(msgpack.packb(wrong))
+
+
+@pytest.mark.parametrize("name", RICH)
+def test_journal_entries_round_trip(name: str) -> None:
+    channel = CHANNELS[name]
+    entries = channel.ledger.entries
+    for deed in Deed:
+        body = encode_journal_entry(deed, entries, channel)
+        assert decode_journal_entry(body) == (deed, channel.phase, entries)
+        for length in range(0, len(body), 11):
+            with pytest.raises(StorageError):
+                decode_journal_entry(body[:length])
+
+
+@pytest.mark.parametrize(("index", "wrong"), [(1, 99), (1, "x"), (2, 99), (3, 7), (3, [1])])
+def test_a_damaged_journal_entry(index: int, wrong: object) -> None:
+    item = msgpack.unpackb(encode_journal_entry(Deed.FULL, (), CHANNELS["IDLE of A"]))
+    item[index] = wrong
+    with pytest.raises(StorageError):
+        decode_journal_entry(msgpack.packb(item))
+
+
+def test_a_long_reason_reads_back_as_it_was_told() -> None:
+    """The store cuts text at 400 characters: then so must the channel, or the two differ."""
+    world = opened()
+    world.alice.handle(e.SetMode(mode=Mode.HALTED, reason="x" * 401))
+    stored = decode_channel(encode_channel(world.alice.channel))
+    assert stored == without_chain(world.alice.channel)
