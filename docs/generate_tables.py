@@ -1,9 +1,9 @@
-"""Write the tables of the documentation that follow from the sources.
+"""Write the tables and listings of README.md and docs/ that follow from the sources.
 
     python docs/generate_tables.py            write them into the pages
     python docs/generate_tables.py --check    compare, write nothing; exit status 1 if they differ
 
-A page marks where a table stands: ``<!-- generated: name -->`` ... ``<!-- end -->``.
+A page marks where each stands: ``<!-- generated: name -->`` ... ``<!-- end -->``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from channels.protocol.channel import Phase
 from channels.protocol.machine import COMMANDS, TABLE
 
 DOCS: Final = Path(__file__).resolve().parent
-SOURCES: Final = DOCS.parent / "contracts" / "src"
+ROOT: Final = DOCS.parent
+SOURCES: Final = ROOT / "contracts" / "src"
+EXAMPLES: Final = ROOT / "examples"
 
 
 def _row(*cells: str) -> str:
@@ -300,6 +302,19 @@ def error_tree() -> str:
     return f"```text\n{tree.strip()}\n```"
 
 
+# ---- the examples
+
+
+def first_trade() -> str:
+    """The program of the tutorial."""
+    return f"```python\n{(EXAMPLES / 'first_trade.py').read_text()}```"
+
+
+def first_trade_transcript() -> str:
+    """What it prints."""
+    return f"```text\n{(EXAMPLES / 'first_trade.txt').read_text()}```"
+
+
 SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "phases": phases,
     "transitions": transitions,
@@ -317,6 +332,8 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "attested oracle errors": attested_oracle_errors,
     "command line": command_help,
     "errors": error_tree,
+    "first trade": first_trade,
+    "first trade transcript": first_trade_transcript,
 }
 
 _SECTION: Final = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -331,17 +348,17 @@ def generated(page: str) -> str:
 
 def main() -> int:
     """Run the tool; 0 if the pages say what the sources say."""
-    parser = argparse.ArgumentParser(description="Generate the tables of the documentation.")
+    parser = argparse.ArgumentParser(description="Generate what follows from the sources.")
     parser.add_argument("--check", action="store_true", help="compare only; 1 if they differ")
     check = parser.parse_args().check
     stale = False
-    for path in sorted(DOCS.rglob("*.md")):
+    for path in [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]:
         page = path.read_text()
         fresh = generated(page)
         if fresh == page:
             continue
         stale = True
-        print(f"{path.relative_to(DOCS.parent)}: {'out of date' if check else 'written'}")
+        print(f"{path.relative_to(ROOT)}: {'out of date' if check else 'written'}")
         if not check:
             path.write_text(fresh)
     return 1 if check and stale else 0

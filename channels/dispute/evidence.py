@@ -151,13 +151,15 @@ class Watched:
             held.append(self.permanent)
         return tuple(each for each in held if each.state.nonce > recorded)
 
+    @property
+    def evidence(self) -> tuple[CoSigned, ...]:
+        """Every co-signed state held."""
+        held = (self.boxed, self.permanent, self.rival)
+        return tuple(each for each in held if each is not None)
+
     def known_portfolios(self) -> tuple[Portfolio, ...]:
         """Every portfolio held, those of the evidence first."""
-        held = (self.boxed, self.permanent, self.rival)
-        return (
-            *(each.state.portfolio for each in held if each is not None),
-            *reversed(self.portfolios),
-        )
+        return (*(each.state.portfolio for each in self.evidence), *reversed(self.portfolios))
 
     def recorded_portfolio(self, view: ChannelView) -> Portfolio | None:
         """The portfolio whose hash is on chain; None if it is not known here."""
@@ -204,11 +206,7 @@ class Watched:
             *evidence.portfolios,
             *(each.state.portfolio for each in evidence.states),
         )
-        held = {
-            each.state.portfolio.struct_hash
-            for each in (after.permanent, after.boxed, after.rival)
-            if each is not None
-        }
+        held = {each.state.portfolio.struct_hash for each in after.evidence}
         return after.with_portfolios(
             *(
                 each

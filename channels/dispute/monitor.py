@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+import attrs
 import trio
 
 from channels.dispute.actions import Alert
@@ -93,13 +94,14 @@ class Monitor:
             InvalidValueError: a state of another channel.
             StorageError: not stored.
         """
-        check_evidence(evidence, self._chain.domain)
-        channel = channel_id(self._chain.domain, evidence.terms)
+        domain = self._chain.domain
+        channel = channel_id(domain, evidence.terms)
         guard = self._engine.guards.get(channel)
+        held = guard.watched.evidence if guard is not None else ()
+        fresh = tuple(each for each in evidence.states if each not in held)
+        check_evidence(attrs.evolve(evidence, states=fresh), domain)
         if guard is None:
-            guard = self._engine.guards[channel] = Guard(
-                start_watching(evidence, self._chain.domain)
-            )
+            guard = self._engine.guards[channel] = Guard(start_watching(evidence, domain))
         guard.watched = guard.watched.with_evidence(
             evidence, time=self._chain.head.timestamp, recorded=guard.recorded_hashes
         )

@@ -124,12 +124,29 @@ class ScanMargin:
             PricingDomainError: an input out of the pricing domain, or moved out of it.
         """
         books = self.books(positions, spots, marked_at)
-        risks = {feed: FeedRisk(book.held, book.spot, book.risk) for feed, book in books.items()}
-        worth = sum(book.worth for book in books.values())
+        risks = _risks(books)
         return (
-            _party_margin(risks, positions, 1, worth, unit),
-            _party_margin(risks, positions, -1, worth, unit),
+            _party_margin(books, risks, positions, 1, unit),
+            _party_margin(books, risks, positions, -1, unit),
         )
+
+    def explain_party(
+        self,
+        positions: Sequence[PositionLike],
+        spots: Sequence[SpotLike],
+        marked_at: int,
+        unit: int,
+        *,
+        side: int,
+    ) -> PartyMargin:
+        """Return the requirement of A (``side`` +1) or B (-1) alone: what a margin call looks at.
+
+        Raises:
+            InvalidValueError: a feed without spot or without parameters, or with two spots.
+            PricingDomainError: an input out of the pricing domain, or moved out of it.
+        """
+        books = self.books(positions, spots, marked_at)
+        return _party_margin(books, _risks(books), positions, side, unit)
 
     def shown(
         self,
@@ -158,7 +175,7 @@ class ScanMargin:
             worth += book.worth
         value, cap = _value_and_cap(positions, side, worth, unit)
         maintenance = divided_up(exact * unit, _SCALE)
-        return value, maintenance if cap is None else min(maintenance, cap)
+        return value, _capped(maintenance, cap)
 
     def books(
         self, positions: Sequence[PositionLike], spots: Sequence[SpotLike], at: int
@@ -219,13 +236,26 @@ def _value_and_cap(
     return value, max(0, value + most)
 
 
+def _capped(margin: int, cap: int | None) -> int:
+    if cap is not None:
+        margin = min(margin, cap)
+    if margin > _MAX_MARGIN:
+        raise PricingDomainError("a margin does not fit 128 bits")
+    return margin
+
+
+def _risks(books: Mapping[bytes, FeedBook]) -> dict[bytes, FeedRisk]:
+    return {feed: FeedRisk(book.held, book.spot, book.risk) for feed, book in books.items()}
+
+
 def _party_margin(
-    risks: dict[bytes, FeedRisk],
+    books: Mapping[bytes, FeedBook],
+    risks: Mapping[bytes, FeedRisk],
     positions: Sequence[PositionLike],
     side: int,
-    worth: int,
     unit: int,
 ) -> PartyMargin:
+    worth = sum(book.worth for book in books.values())
     feeds = {feed: risk.margin(side) for feed, risk in risks.items()}
     value, cap = _value_and_cap(positions, side, worth, unit)
     initial, maintenance = (
@@ -235,8 +265,10 @@ def _party_margin(
             (feed.maintenance for feed in feeds.values()),
         )
     )
-    if cap is not None:
-        initial, maintenance = min(initial, cap), min(maintenance, cap)
-    if initial > _MAX_MARGIN:
-        raise PricingDomainError("a margin does not fit 128 bits")
-    return PartyMargin(feeds=feeds, value=value, cap=cap, initial=initial, maintenance=maintenance)
+    return PartyMargin(
+        feeds=feeds,
+        value=value,
+        cap=cap,
+        initial=_capped(initial, cap),
+        maintenance=_capped(maintenance, cap),
+    )

@@ -74,16 +74,12 @@ def scenario_price(kind: int, forward: int, strike: int, log: int, s: int) -> in
     small errors: what is intrinsic follows from the two prices, and a ``log`` of the other sign
     counts as 0. For arguments of the domain, and a kind of `channels.pricing.Kind`.
     """
+    if kind <= _PUT:
+        above = forward > strike
+        value = _time_value(log, strike, s) if above else _time_value(-log, forward, s)
+        return value + abs(forward - strike) if above == (kind == _CALL) else value
     if kind == _FORWARD:
         return forward - strike
-    if kind == _CALL:
-        if forward > strike:
-            return forward - strike + _time_value(log, strike, s)
-        return _time_value(-log, forward, s)
-    if kind == _PUT:
-        if strike > forward:
-            return strike - forward + _time_value(-log, forward, s)
-        return _time_value(log, strike, s)
     pays = _digital_call(forward >= strike, log, s)
     return pays if kind == _DIGITAL_CALL else WAD - pays
 

@@ -11,12 +11,19 @@ Source: design, protocol.md "What a peer checks before it signs".
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 import attrs
 
 from channels.errors import InvalidValueError
-from channels.pricing import Kind, LargestLossMargin, portfolio_value, settlement_payoff
+from channels.pricing import (
+    Kind,
+    LargestLossMargin,
+    PortfolioValue,
+    portfolio_value,
+    settlement_payoff,
+)
 from channels.protocol.types import MAX_NET, Party, Portfolio, Position, Series, Spot, feed_name
 from channels.units import WAD
 
@@ -123,12 +130,17 @@ def equity(portfolio: Portfolio, contribution: int, side: Party, unit: int) -> i
 
     Cash is unclamped: what the side contributed less what it has paid. The value is rounded down.
     """
-    value = portfolio_value(portfolio.positions, portfolio.spots, portfolio.marked_at, unit)
+    value = _value(portfolio, unit)
     return (
         contribution
         - side.sign * portfolio.net_to_b
         + (value.value_rounded_down_a if side is Party.A else value.value_rounded_down_b)
     )
+
+
+@lru_cache(maxsize=1_024)
+def _value(portfolio: Portfolio, unit: int) -> PortfolioValue:
+    return portfolio_value(portfolio.positions, portfolio.spots, portfolio.marked_at, unit)
 
 
 def meets_initial_margin(portfolio: Portfolio, contribution: int, side: Party, unit: int) -> bool:

@@ -33,6 +33,7 @@ from channels.protocol.schema import (
     fixed,
     many,
     optional,
+    remembered,
     struct,
     text,
     union,
@@ -83,8 +84,10 @@ TEXT: Final = text(MAX_TEXT)
 
 POSITION: Final = struct(Position, HASH, U8, U64, U128, I128, U128, I128)
 SPOT: Final = struct(Spot, HASH, U128)
-PORTFOLIO: Final = struct(
-    Portfolio, I128, U128, U128, U64, many(SPOT, MAX_POSITIONS), many(POSITION, MAX_POSITIONS)
+PORTFOLIO: Final = remembered(
+    struct(
+        Portfolio, I128, U128, U128, U64, many(SPOT, MAX_POSITIONS), many(POSITION, MAX_POSITIONS)
+    )
 )
 TERMS: Final = struct(
     Terms,

@@ -9,6 +9,7 @@ value is built, and a wrong one is the sender's fault.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ __all__ = [
     "fixed",
     "many",
     "optional",
+    "remembered",
     "struct",
     "text",
     "union",
@@ -203,6 +205,11 @@ def struct(cls: type, *kinds: Kind) -> Kind:
             raise MalformedMessageError(f"{cls.__name__}: {error}") from error
 
     return Kind(encode, decode)
+
+
+def remembered(kind: Kind, most: int = 1_024) -> Kind:
+    """The same kind, for values that are encoded again and again: the newest items are kept."""
+    return Kind(lru_cache(maxsize=most)(kind.encode), kind.decode)
 
 
 def union(members: Mapping[int, tuple[type, Kind]]) -> Kind:

@@ -426,12 +426,13 @@ class Spot:
         return keccak(_SPOT_TYPE_HASH + self.feed + word(self.price))
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Portfolio:
     """Cash moved, both initial margins, and the open positions with the marks they imply.
 
     Positions stand in canonical order (feed, expiry, kind, strike), one a series, none of zero
-    quantity, at most 128; spots by feed, one each.
+    quantity, at most 128; spots by feed, one each. Two portfolios are equal if their hashes are,
+    which is what both parties sign.
     """
 
     net_to_b: int = 0
@@ -453,6 +454,12 @@ class Portfolio:
             _require(left.series < right.series, "positions in canonical order", self.positions)
         for before, after in pairwise(self.spots):
             _require(before.feed < after.feed, "spots in the order of their feeds", self.spots)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Portfolio) and self.struct_hash == other.struct_hash
+
+    def __hash__(self) -> int:
+        return hash(self.struct_hash)
 
     def margin(self, side: Party) -> int:
         """Initial margin of ``side`` in this portfolio, base units."""

@@ -9,7 +9,7 @@ import {IRiskEngine} from "./risk/IRiskEngine.sol";
 import {Requirement} from "./risk/Requirement.sol";
 import {RiskArrays} from "./risk/RiskArrays.sol";
 import {RiskHashing} from "./risk/RiskHashing.sol";
-import {Bucket, Margins, Nodes, RiskParams, Scenario, Tally} from "./risk/RiskTypes.sol";
+import {Bucket, Margins, Move, Moves, RiskParams, Scenario, Tally} from "./risk/RiskTypes.sol";
 import {ScenarioPrice} from "./risk/ScenarioPrice.sol";
 
 /// @notice The pricing and margin arithmetic of the channels, bit for bit that of `channels.pricing`.
@@ -73,9 +73,6 @@ contract RiskEngine is IRiskEngine {
         }
         (result.valueA, result.initialA, result.maintenanceA) = _settled(ofA, worth, unit);
         (result.valueB, result.initialB, result.maintenanceB) = _settled(ofB, -worth, unit);
-        if (result.initialA > type(uint128).max || result.initialB > type(uint128).max) {
-            revert Black76.PricingDomainError();
-        }
     }
 
     /// @inheritdoc IRiskEngine
@@ -152,10 +149,9 @@ contract RiskEngine is IRiskEngine {
             Bucket[] memory buckets = _nextFeed(context, positions, spots, risk);
             if (buckets.length == 0) break;
             RiskParams calldata params = risk[context.params];
-            Nodes memory nodes = RiskArrays.nodes(buckets, params.priceRange);
-            RiskArrays.Moves memory moves = RiskArrays.moves(params.priceRange);
+            Moves memory moves = RiskArrays.moves(buckets, params.priceRange);
             for (uint256 i = 0; i < buckets.length; ++i) {
-                total += _locked(buckets[i], moves, nodes, params, context, side);
+                total += _locked(buckets[i], moves, params, context, side);
             }
         }
         if (total > type(uint128).max) revert Black76.PricingDomainError();
@@ -165,14 +161,13 @@ contract RiskEngine is IRiskEngine {
     /// it can cost.
     function _locked(
         Bucket memory bucket,
-        RiskArrays.Moves memory moves,
-        Nodes memory nodes,
+        Moves memory moves,
         RiskParams calldata params,
         Context memory context,
         int256 side
     ) private pure returns (uint256 lock) {
-        Tally memory tally = RiskArrays.empty(nodes);
-        RiskArrays.add(tally, bucket, moves, nodes, params);
+        Tally memory tally = RiskArrays.empty(moves);
+        RiskArrays.add(tally, bucket, moves, params);
         uint256 margin = Requirement.maintenance(tally, params, context.spot, side);
         margin = Requirement.scaledUp(params.imFactor, margin);
         uint256 need = Requirement.scaledUp(params.runOffFactor, margin);
@@ -300,11 +295,10 @@ contract RiskEngine is IRiskEngine {
     }
 
     function _tally(Bucket[] memory buckets, RiskParams calldata params) private pure returns (Tally memory tally) {
-        Nodes memory nodes = RiskArrays.nodes(buckets, params.priceRange);
-        RiskArrays.Moves memory moves = RiskArrays.moves(params.priceRange);
-        tally = RiskArrays.empty(nodes);
+        Moves memory moves = RiskArrays.moves(buckets, params.priceRange);
+        tally = RiskArrays.empty(moves);
         for (uint256 i = 0; i < buckets.length; ++i) {
-            RiskArrays.add(tally, buckets[i], moves, nodes, params);
+            RiskArrays.add(tally, buckets[i], moves, params);
         }
     }
 
@@ -347,6 +341,7 @@ contract RiskEngine is IRiskEngine {
             if (cap < initial) initial = cap;
             if (cap < maintenance) maintenance = cap;
         }
+        if (initial > type(uint128).max || maintenance > type(uint128).max) revert Black76.PricingDomainError();
     }
 
     /// @dev What one scenario alone shows a feed to require, WAD x WAD: its weighed loss and the short minimum.
@@ -357,7 +352,7 @@ contract RiskEngine is IRiskEngine {
         int256 side,
         Scenario calldata scenario
     ) private pure returns (uint256) {
-        (uint256 target, uint256 origin, int256 log, uint256 vol) = _move(buckets, context, params, scenario);
+        (Move memory move, uint256 mode) = _move(buckets, context, params, scenario);
         int256 change;
         int256[5] memory quantities;
         for (uint256 i = 0; i < buckets.length; ++i) {
@@ -366,7 +361,7 @@ contract RiskEngine is IRiskEngine {
                 quantities[bucket.series[j].kind] += bucket.series[j].quantity;
             }
             if (scenario.outliving && !bucket.outlives) continue;
-            change += RiskArrays.changeIn(bucket, params, target, origin, log, vol);
+            change += RiskArrays.changeIn(bucket, params, move, mode);
         }
         uint256 index = scenario.node == 0 ? scenario.number : RiskArrays.GRID;
         return
@@ -374,25 +369,24 @@ contract RiskEngine is IRiskEngine {
                 + Requirement.shortMinimum(quantities, params, context.spot, side);
     }
 
-    /// @dev The move that a scenario names, and what happens to vols: 0 nothing, 1 up, 2 down.
+    /// @dev The move that a scenario names, and what happens to vols: 0 up, 1 down, 2 nothing.
     function _move(
         Bucket[] memory buckets,
         Context memory context,
         RiskParams calldata params,
         Scenario calldata scenario
-    ) private pure returns (uint256 target, uint256 origin, int256 log, uint256 vol) {
+    ) private pure returns (Move memory move, uint256 mode) {
         uint256 number = scenario.number;
         if (scenario.node == 0) {
             if (number >= RiskArrays.GRID) revert NoSuchScenario(context.feed);
-            RiskArrays.Moves memory moves = RiskArrays.moves(params.priceRange);
             bool extreme = number >= RiskArrays.GRID - 4;
-            uint256 move = extreme ? number - 7 : number / 2;
-            return (moves.factors[move], WAD, moves.logs[move], extreme ? 0 : 1 + number % 2);
+            return (RiskArrays.gridMove(params.priceRange, extreme ? number - 7 : number / 2), extreme ? 2 : number % 2);
         }
-        Nodes memory nodes = RiskArrays.nodes(buckets, params.priceRange);
-        if (scenario.node >= nodes.starts.length) revert NoSuchScenario(context.feed);
-        uint256 place = nodes.starts[scenario.node - 1] + number;
-        if (place >= nodes.starts[scenario.node]) revert NoSuchScenario(context.feed);
-        return (nodes.targets[place], nodes.origins[place], nodes.logs[place], nodes.rises[place] ? 1 : 2);
+        Moves memory moves = RiskArrays.moves(buckets, params.priceRange);
+        if (scenario.node >= moves.starts.length) revert NoSuchScenario(context.feed);
+        uint256 place = moves.starts[scenario.node - 1];
+        if (number < 2) return (moves.list[place], number);
+        if (number > 2 || ++place == moves.starts[scenario.node]) revert NoSuchScenario(context.feed);
+        return (moves.list[place], 1);
     }
 }

@@ -119,3 +119,66 @@ def test_both_ask_to_close_at_once() -> None:
     world.deliver_all()
     world.mine(blocks=2)
     assert [peer.phase for peer in world.peers] == [Phase.CLOSED, Phase.CLOSED]
+
+
+def test_a_void_that_crosses_a_higher_nonce_of_the_other() -> None:
+    """B voids at 2 what A has left behind with a Closing at 3: nobody can countersign the void.
+
+    B must not wait for that Confirm for ever: within the boxes and their finality both are free.
+    """
+    world = opened()
+    world.propose(A)
+    world.deliver_all()
+    world.answer(B, accept=False)
+    world.disconnect()
+    world.mine(60, blocks=8)
+    assert world.phases == [Phase.IDLE, Phase.VOIDING]
+    world.alice.handle(e.RequestClose(now=world.chain.time))
+    world.reconnect()
+    world.deliver_all()
+    for nonce in list(world.bob.waiting):
+        world.answer(B, nonce=nonce, accept=False)
+    for _ in range(80):
+        world.mine(60)
+        world.deliver_all()
+    assert world.phases == [Phase.IDLE, Phase.IDLE]
+    for side in Party:
+        assert world.trade(side, BUY if side is A else SELL) > 3
+
+
+def test_a_void_does_not_repeat_itself_to_a_deaf_peer_for_ever() -> None:
+    """B's void is refused at every head (A signed above it): B stops, and can trade again."""
+    world = opened()
+    world.propose(A)
+    world.deliver_all()
+    world.answer(B, accept=False)
+    world.disconnect()
+    world.mine(60, blocks=8)
+    world.propose(A)
+    world.connected = True
+    world.mine(60, blocks=16)
+    world.deliver_all()
+    assert world.phases == [Phase.IDLE, Phase.IDLE]
+    assert world.trade(B, SELL) > 3
+
+
+def test_heads_apart_by_more_than_two_slots_are_nobodys_fault() -> None:
+    """Two views of the chain: A's head is a minute ahead, so is its box. B declines, or waits.
+
+    The bound on a box (head + box + two slots) is one on accepting: no honest peer is to blame.
+    """
+    world = opened()
+    world.chain.mine(60)
+    world.alice.see()
+    world.propose(A)
+    assert world.deliver(B) is None, "an honest peer was blamed"
+    world.bob.see()
+    world.deliver_all()
+    if world.bob.waiting:
+        world.answer(B)
+    world.deliver_all()
+    world.wait_out_box()
+    world.deliver_all()
+    assert world.phases == [Phase.IDLE, Phase.IDLE]
+    a, b = (peer.channel.ledger.full.state for peer in world.peers)
+    assert a == b

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from channels.errors import SigningRefusedError
@@ -10,7 +11,7 @@ from channels.protocol.calls import Checkpoint, Dispute
 from channels.protocol.channel import Mode, Phase
 from channels.protocol.effects import PeerComplained
 from channels.protocol.types import Party
-from tests.protocol.build import TIMING
+from tests.protocol.build import TIMING, make_leg, make_trade
 from tests.protocol.world import World, entry_at, opened
 
 A, B = Party.A, Party.B
@@ -69,6 +70,12 @@ def test_silence_is_answered_on_chain_a_third_into_the_box() -> None:
     assert [peer.channel.ledger.nonce for peer in world.peers] == [1, 1]
     assert world.alice.channel.portfolio == world.bob.channel.portfolio
     assert world.alice.channel.portfolio.positions
+    assert world.phases == [Phase.IDLE, Phase.IDLE], "the half-signed affirmation harms nobody"
+    world.reconnect()
+    world.deliver_all()
+    for side in Party:
+        world.bob.channel = attrs.evolve(world.bob.channel, mode=Mode.NORMAL)
+        assert world.trade(side, make_trade(make_leg(-1 if side is A else 1))) > 2
 
 
 def test_a_late_accept_is_kept_as_evidence_and_not_confirmed() -> None:

@@ -10,32 +10,48 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
 import trio
 
 from channels.chain import Finality, LocalAccount, open_chain, open_provider
-from channels.errors import ChannelsError
+from channels.errors import ChannelsError, RejectedError
 from channels.peer import Leg, Peer, PeerChannel, open_peer
 from channels.pricing.instruments import Put
 from channels.protocol import codec
 from channels.protocol import messages as m
 from channels.protocol.changes import Trade
+from channels.protocol.channel import OPEN_PHASES, Phase
 from channels.protocol.effects import Deed
 from channels.protocol.eip712 import address
 from channels.protocol.signing import LocalSigner
 from channels.protocol.types import Portfolio
 from channels.storage import AppendJournal, Store, Write, open_store
 from channels.transport.link import Link
-from tests.peer.world import DAY, FEED_NAME, HOUR, RISK, WAD, FairMaker, Market
+from tests.peer.world import (
+    DAY,
+    FEED_NAME,
+    HOUR,
+    RISK,
+    UNIT,
+    WAD,
+    FairMaker,
+    Market,
+    accept_opening,
+)
 
 REFUSED: Final = 2
 """Quantity of a trade that is declined."""
+SMALL: Final = 1_000 * UNIT
+AT_REST: Final = frozenset({Phase.IDLE, Phase.CLOSED, Phase.ABANDONED})
 PATIENCE: Final = 20.0
+PONG: Final = m.Pong(token=9)
 
 
 class Boundaries:
@@ -54,21 +70,21 @@ class Boundaries:
 
 
 boundaries = Boundaries()
-
-
-def _kind(write: Write) -> str:
-    return Deed(write.kind).name if isinstance(write, AppendJournal) else type(write).__name__
+greeted = trio.Event()
 
 
 def hook_commits() -> None:
+    """Boundaries at every commit of a channel."""
     commit = Store.commit
 
     async def hooked(self: Store, batch: Iterable[Write]) -> None:
         batch = tuple(batch)
-        label = f"commit {_kind(batch[-1])}"
-        boundaries.at(f"before {label}")
+        deeds = "+".join(Deed(each.kind).name for each in batch if isinstance(each, AppendJournal))
+        if deeds:
+            boundaries.at(f"before commit {deeds}")
         await commit(self, batch)
-        boundaries.at(f"after {label}")
+        if deeds:
+            boundaries.at(f"after commit {deeds}")
 
     Store.commit = hooked  # type: ignore[method-assign]
 
@@ -90,6 +106,8 @@ def hook_link(wire: Path) -> None:
     async def hooked_receive(self: Link) -> bytes:
         frame = await receive(self)
         os.write(file, frame.hex().encode() + b"\n")
+        if codec.decode(frame) == PONG:
+            greeted.set()
         return frame
 
     Link.send = hooked_send  # type: ignore[method-assign]
@@ -99,20 +117,32 @@ def hook_link(wire: Path) -> None:
 class Trading:
     """What the trader does when told. Every method without underscore is a command."""
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: Peer, config: dict[str, Any]) -> None:
         self._peer = peer
+        self._config = config
 
     @property
     def _channel(self) -> PeerChannel:
-        (channel,) = self._peer.channels
-        return channel
+        return self._peer.channel(bytes.fromhex(self._config["channel"]))
+
+    @property
+    def _others(self) -> list[PeerChannel]:
+        """Open channels besides the one to trade in."""
+        main = self._channel.channel_id
+        return [
+            each
+            for each in self._peer.channels
+            if each.phase in OPEN_PHASES and each.channel_id != main
+        ]
 
     def _legs(self, quantity: int) -> list[m.Leg]:
-        expiry = (self._channel.portfolio.marked_at or self._peer.now()) // DAY * DAY
+        """Buy a put, or sell it again: the position stays within what margin covers."""
         held = self._channel.portfolio.positions
-        at = held[0].expiry if held else expiry + 30 * DAY + 8 * HOUR
+        day = self._peer.now() // DAY * DAY
+        expiry = held[0].expiry if held else day + 30 * DAY + 8 * HOUR
         bought = bool(held) and self._channel.side.sign * held[0].quantity > 0
-        return [Leg(Put(FEED_NAME, strike=3_000, expiry=at), quantity=-quantity if bought else quantity)]
+        put = Put(FEED_NAME, strike=3_000, expiry=expiry)
+        return [Leg(put, quantity=-quantity if bought else quantity)]
 
     async def arm(self, at: int) -> None:
         boundaries.armed, boundaries.passed = at, []
@@ -122,11 +152,8 @@ class Trading:
         return boundaries.passed
 
     async def settle(self) -> dict[str, Any]:
-        """Where we stand as soon as nothing is in flight."""
-        await self._channel.wait_idle(PATIENCE)
-        full = self._channel.state.ledger.full
-        digest = self._channel.state.domain.digest(full.state)
-        return {"nonce": full.state.nonce, "digest": digest.hex()}
+        """Where every channel stands as soon as nothing is in flight."""
+        return {each.channel_id.hex(): await _settled(each) for each in self._peer.channels}
 
     async def propose(self) -> None:
         await self._channel.propose_trade(self._legs(1), [120 * WAD])
@@ -134,13 +161,36 @@ class Trading:
     async def refused(self) -> None:
         try:
             await self._channel.propose_trade(self._legs(REFUSED), [120 * WAD])
-        except ChannelsError as error:
-            if "declined" not in str(error) and "did not ask" not in str(error):
-                raise
+        except RejectedError:
+            return
+        raise AssertionError("not refused")
 
     async def quote(self) -> None:
         quotes = await self._channel.request_quote(self._legs(1), ttl=1)
         await quotes.best().accept()
+
+    async def open(self) -> None:
+        """Open one more channel, on the terms of the first."""
+        await self._peer.open(
+            peer=self._config["counterparty"],
+            terms=attrs.evolve(self._channel.terms, salt=secrets.token_bytes(32)),
+            risk=RISK,
+            deposit=SMALL,
+            peer_deposit=SMALL,
+        )
+
+    async def close(self) -> None:
+        """Close all channels but the first."""
+        for each in self._others:
+            await each.close()
+
+
+async def _settled(channel: PeerChannel) -> tuple[str, int, str]:
+    with trio.fail_after(PATIENCE):
+        await channel._runner.wait_until(lambda state: state.phase in AT_REST)
+    full = channel.state.ledger.full
+    digest = channel.state.domain.digest(full.state)
+    return channel.phase.name, full.state.nonce, digest.hex()
 
 
 async def _accept_trade(trade: Trade, portfolio: Portfolio) -> bool:
@@ -159,6 +209,13 @@ async def _obey(trading: Trading, command: dict[str, Any]) -> None:
         tell(id=command["id"], error=f"{type(error).__name__}: {error}")
 
 
+async def _greeted(peer: Peer, place: str) -> None:
+    """Connect, and wait until either side has taken in all that the other had to say again."""
+    signer = await peer.connect(place)
+    peer._sessions[signer][0].post_message(m.Ping(token=PONG.token))
+    await greeted.wait()
+
+
 async def trader(config: dict[str, Any]) -> None:
     wallet = LocalAccount(bytes.fromhex(config["wallet"]))
     async with (
@@ -174,21 +231,25 @@ async def trader(config: dict[str, Any]) -> None:
         ) as chain,
     ):
         market = Market(clock=lambda: chain.head.timestamp)
-        async with open_peer(
-            signer=LocalSigner(bytes.fromhex(config["signer"])),
-            wallet=wallet,
-            chain=chain,
-            store=store,
-            listen=config["listen"],
-            market=market,
-            maker=FairMaker(market),
-            accept_trade=_accept_trade,
-            clock=market.clock,
-        ) as peer, trio.open_nursery() as nursery:
-            if config["connect"] is not None:
-                await peer.connect(config["connect"])
+        async with (
+            open_peer(
+                signer=LocalSigner(bytes.fromhex(config["signer"])),
+                wallet=wallet,
+                chain=chain,
+                store=store,
+                listen=config["listen"],
+                market=market,
+                maker=FairMaker(market),
+                accept_opening=accept_opening,
+                accept_trade=_accept_trade,
+                clock=market.clock,
+            ) as peer,
+            trio.open_nursery() as nursery,
+        ):
+            if config["listen"] is None:
+                await _greeted(peer, config["counterparty"])
             tell(ready=peer.listening)
-            trading = Trading(peer)
+            trading = Trading(peer, config)
             buffer = b""
             async with trio.lowlevel.FdStream(os.dup(0)) as commands:
                 async for received in commands:

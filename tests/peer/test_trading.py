@@ -1,7 +1,10 @@
 from __future__ import annotations
+
 from pathlib import Path
+
 from tests.chain.world import World
-from tests.peer.world import trading, trade
+from tests.peer.world import trade, trading
+
 
 async def test_quote_trade(world: World, tmp_path: Path) -> None:
     async with trading(world, tmp_path) as pair:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -18,9 +19,13 @@ from eth_abi.abi import decode, encode
 
 from channels.errors import PricingDomainError
 from channels.pricing import (
+    RISK_BOUNDS,
+    Node,
     PartyMargin,
+    PositionLike,
     ScanMargin,
     Scenario,
+    ShiftedPosition,
     close_out_value,
     run_off_lock,
     shifted_positions,
@@ -36,10 +41,18 @@ from .values import BTC, At, Held, Risk
 _POSITIONS: Final = "(bytes32,uint8,uint64,uint128,int128,uint128,int128)[]"
 _SPOTS: Final = "(bytes32,uint128)[]"
 _RISK: Final = "(bytes32" + ",uint64" * 13 + ")[]"
-_SCENARIOS: Final = "(uint8,uint8,bool)[]"
-_NAME: Final = "PricingDomainError"
 
-Spots = Sequence[At]
+REFUSED: Final = "PricingDomainError"
+
+Named = tuple[int, int, bool]
+"""A scenario as the contract names it: node, number, outliving."""
+
+
+class Side(int):
+    """A party as the contract takes it: 1 for A, -1 for B."""
+
+
+SideA, SideB = Side(1), Side(-1)
 
 
 class RiskEngine:
@@ -51,178 +64,164 @@ class RiskEngine:
     def call(
         self,
         function: str,
-        book: Sequence[Held],
-        spots: Spots,
-        risk: Sequence[Risk],
-        tail: Sequence[Any],
+        case: Case,
+        tail: Sequence[int],
         answer: Sequence[str],
-        scenarios: Sequence[tuple[int, int, bool]] | None = None,
-    ) -> tuple[Any, ...] | str:
-        """Return the decoded answer, or the name of the domain error."""
-        numbers = ["int256" if isinstance(x, Signed) else "uint256" for x in tail]
-        types = [_POSITIONS, _SPOTS, _RISK, *numbers]
+        names: Sequence[Named] | None = None,
+    ) -> tuple[int, ...] | str:
+        """Return the decoded answer, or `REFUSED` for the domain error.
+
+        Raises:
+            RevertedError: any other error.
+        """
+        types = [_POSITIONS, _SPOTS, _RISK]
+        types += ["int256" if isinstance(value, Side) else "uint256" for value in tail]
         values: list[Any] = [
-            [attrs.astuple(_ordered(x)) for x in book],
-            [(x.feed, x.price) for x in spots],
-            [attrs.astuple(x) for x in sorted(risk, key=lambda each: each.feed)],
+            [_words(held) for held in case.book],
+            [(spot.feed, spot.price) for spot in case.spots],
+            [attrs.astuple(each) for each in case.risk],
             *map(int, tail),
         ]
-        if scenarios is not None:
-            types.append(_SCENARIOS)
-            values.append(scenarios)
+        if names is not None:
+            types.append("(uint8,uint8,bool)[]")
+            values.append(names)
         try:
             data = self._harness.call(function, encode(types, values))
         except RevertedError as error:
             if int.from_bytes(error.data[:4], "big") << 224 == DOMAIN_ERROR:
-                return _NAME
+                return REFUSED
             raise
-        return decode(list(answer), data)
+        decoded: tuple[int, ...] = decode(answer, data)
+        return decoded
 
     def risk_hash(self, risk: Sequence[Risk]) -> bytes:
         return self._harness.call("riskHash", encode([_RISK], [[attrs.astuple(x) for x in risk]]))
 
 
-class Signed(int):
-    """A number the contract takes as ``int256``."""
+def _words(held: Held) -> tuple[object, ...]:
+    return (
+        *(held.feed, held.kind, held.expiry, held.strike),
+        *(held.quantity, held.vol, held.carry),
+    )
 
 
 @attrs.frozen
-class _Word:
-    feed: bytes
-    kind: int
-    expiry: int
-    strike: int
-    quantity: int
-    vol: int
-    carry: int
+class Case:
+    """A book and all that a decision on it depends on."""
+
+    book: Sequence[Held]
+    spots: Sequence[At]
+    risk: Sequence[Risk]
+    unit: int
+    marked_at: int
+    at: int
 
 
-def _ordered(held: Held) -> _Word:
-    return _Word(
-        held.feed, held.kind, held.expiry, held.strike, held.quantity, held.vol, held.carry
-    )
-
-
-def compare(
-    engine: RiskEngine,
-    book: Sequence[Held],
-    spots: Spots,
-    risk: Sequence[Risk],
-    unit: int,
-    marked_at: int,
-    at: int,
-) -> list[str]:
+def compare(engine: RiskEngine, case: Case) -> list[str]:
     """Return a line for every figure on which the contract and Python differ."""
-    model = ScanMargin(risk)
-    by_feed = {each.feed: each for each in risk}
-    found = []
+    found: list[str] = []
+    book, spots, unit, at = case.book, case.spots, case.unit, case.at
+    marked_at = case.marked_at
+    model = ScanMargin(case.risk)
+    by_feed = {each.feed: each for each in case.risk}
 
-    def check(name: str, ours: Any, theirs: Any) -> None:
-        if ours != theirs:
-            found.append(f"{name}: contract {theirs}, Python {ours}")
-
-    def attempt(function: Any) -> Any:
+    def check(
+        function: str,
+        tail: Sequence[int],
+        answer: Sequence[str],
+        ours: Callable[[], tuple[int, ...]],
+        names: Sequence[Named] | None = None,
+    ) -> None:
+        expected: tuple[int, ...] | str
         try:
-            return function()
+            expected = ours()
         except PricingDomainError:
-            return _NAME
+            expected = REFUSED
+        actual = engine.call(function, case, tail, answer, names)
+        if actual != expected:
+            found.append(f"{function}{tail} {names}: contract {actual}, Python {expected}")
 
-    margins = attempt(lambda: attrs.astuple(model.requirements(book, spots, at, unit)))
-    answer = engine.call("margins", book, spots, risk, (unit, at), ["uint256"] * 4 + ["int256"] * 2)
-    check("margins", margins, answer)
-    for side in (1, -1):
-        tail = (unit, marked_at, at, Signed(side))
-        parties = attempt(
-            lambda side=side: _decision(model, book, spots, by_feed, marked_at, at, side, unit)
-        )
-        expected: Any = _NAME
-        named: dict[str, list[tuple[int, int, bool]]] = {"full": []}
-        if parties != _NAME:
-            party, shifted = parties
-            expected = (party.value, party.maintenance)
-            check(
-                "assess",
-                expected,
-                engine.call("assess", book, spots, risk, tail, ["int256", "uint256"], []),
+    check(
+        "margins",
+        (unit, at),
+        ["uint256"] * 4 + ["int256"] * 2,
+        lambda: attrs.astuple(model.requirements(book, spots, at, unit)),
+    )
+    for side in (SideA, SideB):
+        marks = (unit, marked_at, at, side)
+
+        def called(side: int = side) -> list[ShiftedPosition]:
+            return shifted_positions(
+                book, spots, by_feed, marked_at=marked_at, at=at, favoured=side
             )
-            for scenarios in _some_scenarios(model, party, shifted, spots, at):
-                shown = model.shown(shifted, spots, at, unit, side=side, scenarios=dict(scenarios))
-                names = [_name(model, shifted, spots, at, *each) for each in scenarios]
-                if names:
-                    answer = engine.call(
-                        "assess", book, spots, risk, tail, ["int256", "uint256"], names
-                    )
-                    check(f"assess by {scenarios}", shown, answer)
-        else:
-            answer = engine.call("assess", book, spots, risk, tail, ["int256", "uint256"], [])
-            check("assess", expected, answer)
-        del named
-        value = attempt(
-            lambda side=side: (
-                close_out_value(
-                    book, spots, by_feed, unit, marked_at=marked_at, at=at, called=side
-                ),
-            )
-        )
-        check("value", value, engine.call("closeOutValue", book, spots, risk, tail, ["int256"]))
-        lock = attempt(
-            lambda side=side: (run_off_lock(book, spots, model, unit, at=at, side=side),)
-        )
-        tail = (unit, at, Signed(side))
-        check("lock", lock, engine.call("runOffLock", book, spots, risk, tail, ["uint256"]))
+
+        def decision(side: int = side) -> PartyMargin:
+            return model.explain_party(called(side), spots, at, unit, side=side)
+
+        def assessed(side: int = side) -> tuple[int, int]:
+            party = decision(side)
+            return party.value, party.maintenance
+
+        def closed_out(side: int = side) -> tuple[int]:
+            marks = {"marked_at": marked_at, "at": at}
+            return (close_out_value(book, spots, by_feed, unit, called=side, **marks),)
+
+        def locked(side: int = side) -> tuple[int]:
+            return (run_off_lock(book, spots, model, unit, at=at, side=side),)
+
+        check("assess", marks, ["int256", "uint256"], assessed, [])
+        check("closeOutValue", marks, ["int256"], closed_out)
+        check("runOffLock", (unit, at, side), ["uint256"], locked)
+        try:
+            party, shifted = decision(), called()
+        except PricingDomainError:
+            continue
+        for scenarios in filter(None, _some_scenarios(model, party, shifted, case)):
+            names = [_name(model, shifted, case, *each) for each in scenarios.items()]
+            shown = partial(model.shown, shifted, spots, at, unit, side=side, scenarios=scenarios)
+            check("assess", marks, ["int256", "uint256"], shown, names)
     return found
 
 
-def _decision(
-    model: ScanMargin,
-    book: Sequence[Held],
-    spots: Spots,
-    risk: dict[bytes, Risk],
-    marked_at: int,
-    at: int,
-    side: int,
-    unit: int,
-) -> tuple[PartyMargin, list[Any]]:
-    shifted = shifted_positions(book, spots, risk, marked_at=marked_at, at=at, favoured=side)
-    party_a, party_b = model.explain(shifted, spots, at, unit)
-    return (party_a if side > 0 else party_b), list(shifted)
-
-
 def _some_scenarios(
-    model: ScanMargin, party: PartyMargin, book: Sequence[Any], spots: Spots, at: int
-) -> list[list[tuple[bytes, Scenario]]]:
+    model: ScanMargin, party: PartyMargin, shifted: Sequence[PositionLike], case: Case
+) -> Iterator[dict[bytes, Scenario]]:
     """The worst scenario of each feed, and some others."""
     feeds = sorted(party.feeds)
-    choices = [[(feed, party.feeds[feed].worst or Scenario(number=0)) for feed in feeds]]
+    yield {feed: party.feeds[feed].worst or Scenario(number=0) for feed in feeds}
     for number in (0, 5, 14, 17):
-        choices.append([(feed, Scenario(number=number, outliving=number == 5)) for feed in feeds])
-    books = model.books(book, spots, at)
-    nodes = {
-        feed: FeedRisk(books[feed].held, books[feed].spot, books[feed].risk).nodes for feed in feeds
+        yield {feed: Scenario(number=number, outliving=number == 5) for feed in feeds}
+    last = {feed: _nodes(model, shifted, case, feed)[-1:] for feed in feeds}
+    yield {
+        feed: Scenario(number=len(node[0].scenarios) - 1, node=node[0])
+        if node
+        else Scenario(number=3)
+        for feed, node in last.items()
     }
-    choices.append(
-        [
-            (feed, Scenario(number=len(nodes[feed][-1].scenarios) - 1, node=nodes[feed][-1]))
-            if nodes[feed]
-            else (feed, Scenario(number=3))
-            for feed in feeds
-        ]
-    )
-    return choices
+
+
+def _nodes(
+    model: ScanMargin, shifted: Sequence[PositionLike], case: Case, feed: bytes
+) -> tuple[Node, ...]:
+    book = model.books(shifted, case.spots, case.at)[feed]
+    return FeedRisk(book.held, book.spot, book.risk).nodes
 
 
 def _name(
-    model: ScanMargin, book: Sequence[Any], spots: Spots, at: int, feed: bytes, scenario: Scenario
-) -> tuple[int, int, bool]:
-    if scenario.node is None:
-        return 0, scenario.number, scenario.outliving
-    of = model.books(book, spots, at)[feed]
-    nodes = FeedRisk(of.held, of.spot, of.risk).nodes
-    return 1 + nodes.index(scenario.node), scenario.number, scenario.outliving
+    model: ScanMargin,
+    shifted: Sequence[PositionLike],
+    case: Case,
+    feed: bytes,
+    scenario: Scenario,
+) -> Named:
+    node = 0
+    if scenario.node is not None:
+        node = 1 + _nodes(model, shifted, case, feed).index(scenario.node)
+    return node, scenario.number, scenario.outliving
 
 
-def random_case(rng: random.Random) -> tuple[Any, ...]:
-    """(book, spots, parameters, unit, time of the marks, time of the decision)."""
+def random_case(rng: random.Random) -> Case:
+    """A random book under random parameters, at times beside and beyond its expiries."""
     book = random_book(rng, rng.choice((0, 1, 1, 2, 3, 5, 8, 13)))
     spots = tuple(
         attrs.evolve(spot, price=int(spot.price * rng.uniform(0.7, 1.3)))
@@ -239,12 +238,10 @@ def random_case(rng: random.Random) -> tuple[Any, ...]:
         book = [
             attrs.evolve(x, vol=rng.choice((0, 1, 100 * WAD, 100 * WAD + 1, x.vol))) for x in book
         ]
-    return book, spots, risk, unit, at - rng.choice((0, 60, 30 * HOUR, -50)), at
+    return Case(book, spots, risk, unit, at - rng.choice((0, 60, 30 * HOUR, -50)), at)
 
 
 def _random_risk(rng: random.Random, risk: Risk) -> Risk:
-    from channels.pricing import RISK_BOUNDS
-
     changes: dict[str, Any] = {
         name: rng.choice((least, most, rng.randint(least, most)))
         for name, (least, most) in RISK_BOUNDS.items()
@@ -264,7 +261,7 @@ def main() -> int:
     try:
         engine = RiskEngine(url)
         for number in range(options.count):
-            for line in compare(engine, *random_case(rng)):
+            for line in compare(engine, random_case(rng)):
                 found.append(line)
                 print(f"book {number}: {line}")
     finally:

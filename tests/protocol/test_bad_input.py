@@ -763,12 +763,21 @@ def test_another_state_at_the_permanent_nonce(world: World) -> None:
 
 
 @pytest.mark.parametrize("extra", [1, 10**6])
-def test_a_box_beyond_ours(world: World, extra: int) -> None:
-    """Allowed is up to head + box + two slots."""
+def test_a_box_beyond_ours_is_not_accepted(world: World, extra: int) -> None:
+    """Allowed is up to head + box + two slots: beyond it a free option would last too long."""
     latest = world.chain.time + TIMING.box + 2 * TIMING.slot
     step(world.bob.channel, propose(half_signed(world, A, valid_until=latest)))
+    before = world.bob.channel.ledger.full
+    signed_before = len(world.bob.emitted)
     proposal = half_signed(world, A, valid_until=latest + extra)
-    refused(world.bob, propose(proposal), BadProposalError, str(latest))
+    with suppress(PeerError):
+        world.bob.handle(propose(proposal))
+    for nonce in world.bob.waiting:
+        with pytest.raises(SigningRefusedError):
+            world.bob.handle(e.Answer(nonce=nonce, accept=True, now=world.chain.time))
+    assert world.bob.channel.ledger.full == before
+    countersigned = [each.value.nonce for each in world.bob.emitted[signed_before:]]
+    assert proposal.nonce not in countersigned
 
 
 def test_a_proposal_without_a_box(world: World) -> None:

@@ -12,7 +12,7 @@ import attrs
 from channels.chain.accounts import LocalAccount
 from channels.chain.attestations import Attester, OracleDomain, SettlementPrice, submission
 from channels.chain.contracts import Token
-from channels.chain.control import AnvilControl, TestChainControl
+from channels.chain.control import AnvilControl, ChainControl
 from channels.chain.deploy import Deployment, deploy, send_now
 from channels.chain.embedded import EmbeddedChain
 from channels.chain.provider import open_provider
@@ -38,7 +38,7 @@ class Stage:
     """Everything both parties find when they come on."""
 
     provider: Provider
-    control: TestChainControl
+    control: ChainControl
     deployment: Deployment
     market: Market
     keeper: LocalAccount
@@ -98,7 +98,7 @@ async def open_stage(market: Path | None, rpc: str | None) -> AsyncIterator[Stag
 
 async def _set(
     provider: Provider,
-    control: TestChainControl,
+    control: ChainControl,
     market: Market,
     accounts: tuple[LocalAccount, ...],
 ) -> Stage:

@@ -5,7 +5,7 @@ import {Position} from "../libraries/Types.sol";
 import {Payoff} from "../libraries/Payoff.sol";
 import {Black76} from "./Black76.sol";
 import {FixedMath} from "./FixedMath.sol";
-import {Bucket, Nodes, RiskParams, Series, Tally} from "./RiskTypes.sol";
+import {Bucket, Move, Moves, RiskParams, Series, Tally} from "./RiskTypes.sol";
 import {ScenarioPrice} from "./ScenarioPrice.sol";
 
 /// @notice Risk arrays: how the value of a feed's positions changes in each scenario. The twin of
@@ -16,42 +16,19 @@ import {ScenarioPrice} from "./ScenarioPrice.sol";
 /// the sum over 128 positions stays below 2^248 and all is unchecked.
 library RiskArrays {
     uint256 private constant WAD = 1e18;
-    uint256 private constant MOVES = 7;
+    uint256 private constant GRID_MOVES = 11;
     uint256 private constant EXTREMES = 4;
 
     /// @notice Scenarios of the grid.
-    uint256 internal constant GRID = 2 * MOVES + EXTREMES;
+    uint256 internal constant GRID = 18;
+
+    // Bits of a move's modes
+    uint256 private constant UP = 1;
+    uint256 private constant DOWN = 2;
+    uint256 private constant STILL = 4;
 
     uint256 internal constant MAX_QUANTITY = 1 << 112;
     uint256 internal constant MAX_NODES = 8;
-
-    /// @notice The factors by which a feed's scenarios multiply forwards, WAD, and their logarithms, Q96.
-    struct Moves {
-        uint256[11] factors;
-        int256[11] logs;
-    }
-
-    function moves(uint256 priceRange) internal pure returns (Moves memory result) {
-        unchecked {
-            (uint256 third, uint256 twoThirds) = (priceRange / 3, 2 * priceRange / 3);
-            result.factors = [
-                WAD,
-                WAD + third,
-                WAD - third,
-                WAD + twoThirds,
-                WAD - twoThirds,
-                WAD + priceRange,
-                WAD - priceRange,
-                WAD + 3 * priceRange,
-                WAD - 3 * priceRange, // at least a tenth: `priceRange` is at most 0.3
-                2 * WAD,
-                0.34e18
-            ];
-            for (uint256 i = 1; i < 11; ++i) {
-                result.logs[i] = ScenarioPrice.logRatio(result.factors[i], WAD);
-            }
-        }
-    }
 
     /// @notice These positions, all of one feed and expiry, at the vols signed; their values are still to be set.
     /// @dev Reverts with `PricingDomainError` for an input out of the domain.
@@ -120,19 +97,75 @@ library RiskArrays {
         }
     }
 
-    /// @notice Up to eight strikes of one feed near expiry, the nearest to their forwards first.
-    /// @dev Options that do not outlive the look-ahead, strictly within the price range of their forward. Of one strike in
-    /// several expiries the nearest to its forward stands for all; of equally near strikes the lower comes first. Below
-    /// the strike of a digital there is a scenario more.
-    function nodes(Bucket[] memory buckets, uint256 priceRange) internal pure returns (Nodes memory result) {
+    /// @notice The moves of the feed with these buckets: the grid's, and those to its nodes.
+    function moves(Bucket[] memory buckets, uint256 priceRange) internal pure returns (Moves memory result) {
         unchecked {
-            // sorted by (distance, strike), all distinct strikes seen so far
-            uint256 count;
-            for (uint256 b = 0; b < buckets.length; ++b) {
-                if (!buckets[b].outlives) count += buckets[b].series.length;
+            (uint256[4][] memory ranked, uint256 count) = _ranked(buckets, priceRange);
+            uint256 size = GRID_MOVES + count;
+            result.scenarios = GRID + 2 * count;
+            for (uint256 n = 0; n < count; ++n) {
+                if (_hasStepBelow(ranked[n])) {
+                    ++size;
+                    ++result.scenarios;
+                }
             }
-            uint256[4][] memory ranked = new uint256[4][](count); // distance, strike, forward, digital
-            count = 0;
+            result.list = new Move[](size);
+            result.starts = new uint256[](count + 1);
+            for (uint256 i = 0; i < GRID_MOVES; ++i) {
+                result.list[i] = gridMove(priceRange, i);
+            }
+            size = GRID_MOVES;
+            for (uint256 n = 0; n < count; ++n) {
+                result.starts[n] = size;
+                (uint256 strike, uint256 forward) = (ranked[n][1], ranked[n][2]);
+                _set(result.list[size++], strike, forward, UP | DOWN);
+                // below the strike vol only falls: with vol up, one step of the price changes nothing
+                if (_hasStepBelow(ranked[n])) _set(result.list[size++], strike - 1, forward, DOWN);
+            }
+            result.starts[count] = size;
+        }
+    }
+
+    /// @notice The grid's i-th move, of eleven.
+    function gridMove(uint256 priceRange, uint256 i) internal pure returns (Move memory move) {
+        _set(move, _factor(priceRange, i), WAD, i < GRID_MOVES - EXTREMES ? UP | DOWN : STILL);
+    }
+
+    /// @dev WAD. -3 ranges leave at least a tenth of the price: `priceRange` is at most 0.3.
+    function _factor(uint256 priceRange, uint256 i) private pure returns (uint256) {
+        unchecked {
+            if (i == 0) return WAD;
+            if (i == 9) return 2 * WAD;
+            if (i == 10) return 0.34e18;
+            uint256 size = i < 3 ? priceRange / 3 : i < 5 ? 2 * priceRange / 3 : i < 7 ? priceRange : 3 * priceRange;
+            return i % 2 == 1 ? WAD + size : WAD - size;
+        }
+    }
+
+    function _set(Move memory move, uint256 numerator, uint256 denominator, uint256 modes) private pure {
+        (move.numerator, move.denominator, move.modes) = (numerator, denominator, modes);
+        if (numerator != denominator) move.log = ScenarioPrice.logRatio(numerator, denominator);
+    }
+
+    /// @dev A digital flips at its strike, so the last price below it is a scenario too.
+    function _hasStepBelow(uint256[4] memory entry) private pure returns (bool) {
+        return entry[3] != 0 && entry[1] > 1;
+    }
+
+    /// @dev Up to eight strikes near expiry, the nearest to their forwards first: distance, strike, forward, whether of a
+    /// digital. Options that do not outlive the look-ahead, strictly within the price range of their forward. Of one
+    /// strike in several expiries the nearest to its forward stands for all; of equally near strikes the lower is first.
+    function _ranked(Bucket[] memory buckets, uint256 priceRange)
+        private
+        pure
+        returns (uint256[4][] memory ranked, uint256 count)
+    {
+        unchecked {
+            uint256 most;
+            for (uint256 b = 0; b < buckets.length; ++b) {
+                if (!buckets[b].outlives) most += buckets[b].series.length;
+            }
+            ranked = new uint256[4][](most);
             for (uint256 b = 0; b < buckets.length; ++b) {
                 if (buckets[b].outlives) continue;
                 Series[] memory all = buckets[b].series;
@@ -141,24 +174,6 @@ library RiskArrays {
                 }
             }
             if (count > MAX_NODES) count = MAX_NODES;
-            result.starts = new uint256[](count + 1);
-            result.targets = new uint256[](3 * count);
-            result.origins = new uint256[](3 * count);
-            result.logs = new int256[](3 * count);
-            result.rises = new bool[](3 * count);
-            uint256 place;
-            for (uint256 n = 0; n < count; ++n) {
-                (uint256 strike, uint256 forward) = (ranked[n][1], ranked[n][2]);
-                int256 log = ScenarioPrice.logRatio(strike, forward);
-                (result.targets[place], result.origins[place], result.logs[place]) = (strike, forward, log);
-                result.rises[place++] = true;
-                (result.targets[place], result.origins[place], result.logs[place++]) = (strike, forward, log);
-                if (ranked[n][3] != 0 && strike > 1) {
-                    result.logs[place] = ScenarioPrice.logRatio(strike - 1, forward);
-                    (result.targets[place], result.origins[place++]) = (strike - 1, forward);
-                }
-                result.starts[n + 1] = place;
-            }
         }
     }
 
@@ -197,51 +212,41 @@ library RiskArrays {
         }
     }
 
-    /// @notice A tally with nothing in it yet, for the grid and these nodes.
-    function empty(Nodes memory around) internal pure returns (Tally memory tally) {
-        uint256 size = GRID + around.starts[around.starts.length - 1];
-        tally.near = new int256[](size);
-        tally.far = new int256[](size);
+    /// @notice A tally with nothing in it yet.
+    function empty(Moves memory around) internal pure returns (Tally memory tally) {
+        tally.near = new int256[](around.scenarios);
+        tally.far = new int256[](around.scenarios);
     }
 
-    /// @notice Adds the bucket in every scenario of the grid and of the nodes.
-    function add(
-        Tally memory tally,
-        Bucket memory bucket,
-        Moves memory grid,
-        Nodes memory around,
-        RiskParams calldata risk
-    ) internal pure {
+    /// @notice Adds the bucket in every scenario.
+    function add(Tally memory tally, Bucket memory bucket, Moves memory around, RiskParams calldata risk)
+        internal
+        pure
+    {
         unchecked {
             uint256 growth = ScenarioPrice.growth(bucket.tau);
-            (uint256 rise, int256 riseLog) = (WAD, int256(0));
+            Move memory rise; // of the carry
             if (bucket.tau > 0) {
-                rise += risk.carryBase + uint256(risk.carrySlope) * bucket.tau / FixedMath.YEAR; // < 2^64
-                riseLog = ScenarioPrice.logRatio(rise, WAD);
+                _set(rise, WAD + risk.carryBase + uint256(risk.carrySlope) * bucket.tau / FixedMath.YEAR, WAD, STILL);
             }
             int256[] memory sums = bucket.outlives ? tally.far : tally.near;
+            int256[] memory own = new int256[](sums.length);
             int256 byVol;
             int256 byCarry;
             for (uint256 i = 0; i < bucket.series.length; ++i) {
                 Series memory series = bucket.series[i];
-                uint256 sUp = ScenarioPrice.volUp(series.vol, risk.volUp, growth) * bucket.root / WAD; // < 2^106
-                uint256 sDown = ScenarioPrice.volDown(series.vol, risk.volDown, growth) * bucket.later / WAD;
-                byVol += _addGrid(tally, sums, series, grid, sUp, sDown);
-                uint256 s = series.vol * bucket.root / WAD;
-                _addExtremes(sums, series, grid, s);
+                uint256[3] memory s = _deviations(series.vol, bucket, growth, risk);
+                int256 still = _changes(series, around.list, s, own);
+                byVol += still;
+                tally.gross += _abs(still);
                 if (bucket.tau > 0) {
-                    byCarry += series.quantity * (_moved(series, rise, WAD, riseLog, s) - series.value);
+                    byCarry += series.quantity * (_moved(series, rise, s[2]) - series.value);
                     tally.quantities[series.kind] += series.quantity;
                 }
-                for (uint256 n = GRID; n < sums.length; ++n) {
-                    uint256 k = n - GRID;
-                    sums[n] += series.quantity
-                    * (_moved(
-                            series, around.targets[k], around.origins[k], around.logs[k], around.rises[k] ? sUp : sDown
-                        )
-                        - series.value);
-                }
                 tally.worth += series.quantity * series.value;
+            }
+            for (uint256 k = 0; k < sums.length; ++k) {
+                sums[k] += own[k];
             }
             tally.within += _abs(byVol);
             tally.net += byVol;
@@ -249,72 +254,82 @@ library RiskArrays {
         }
     }
 
-    /// @dev The seven moves with vol up and down; returns the change with vol up and no move.
-    function _addGrid(
-        Tally memory tally,
-        int256[] memory sums,
-        Series memory series,
-        Moves memory grid,
-        uint256 sUp,
-        uint256 sDown
-    ) private pure returns (int256 still) {
-        unchecked {
-            for (uint256 m = 0; m < MOVES; ++m) {
-                uint256 forward = ScenarioPrice.movedForward(series.forward, grid.factors[m], WAD);
-                int256 log = series.log + grid.logs[m];
-                int256 change = series.quantity
-                    * (ScenarioPrice.price(series.kind, forward, series.strike, log, sUp) - series.value);
-                sums[2 * m] += change;
-                if (m == 0) {
-                    still = change;
-                    tally.gross += _abs(change);
-                }
-                sums[2 * m + 1] += series.quantity
-                * (ScenarioPrice.price(series.kind, forward, series.strike, log, sDown) - series.value);
-            }
-        }
-    }
-
-    function _addExtremes(int256[] memory sums, Series memory series, Moves memory grid, uint256 s) private pure {
-        unchecked {
-            for (uint256 m = MOVES; m < MOVES + EXTREMES; ++m) {
-                sums[MOVES + m] += series.quantity
-                * (_moved(series, grid.factors[m], WAD, grid.logs[m], s) - series.value);
-            }
-        }
-    }
-
-    /// @notice Change of value to A of the bucket in one scenario.
-    /// @param vol 0 as it is, 1 up, 2 down with the look-ahead gone by.
-    function changeIn(
-        Bucket memory bucket,
-        RiskParams calldata risk,
-        uint256 target,
-        uint256 origin,
-        int256 log,
-        uint256 vol
-    ) internal pure returns (int256 change) {
-        unchecked {
-            uint256 growth = vol == 0 ? 0 : ScenarioPrice.growth(bucket.tau);
-            for (uint256 i = 0; i < bucket.series.length; ++i) {
-                Series memory series = bucket.series[i];
-                uint256 s;
-                if (vol == 0) s = series.vol * bucket.root / WAD;
-                else if (vol == 1) s = ScenarioPrice.volUp(series.vol, risk.volUp, growth) * bucket.root / WAD;
-                else s = ScenarioPrice.volDown(series.vol, risk.volDown, growth) * bucket.later / WAD;
-                change += series.quantity * (_moved(series, target, origin, log, s) - series.value);
-            }
-        }
-    }
-
-    function _moved(Series memory series, uint256 target, uint256 origin, int256 log, uint256 s)
+    /// @dev s = vol x sqrt(years) in Q96 of a vol that rises, that falls with the look-ahead gone by, and as it is; < 2^106.
+    function _deviations(uint256 vol, Bucket memory bucket, uint256 growth, RiskParams calldata risk)
         private
         pure
-        returns (int256)
+        returns (uint256[3] memory s)
     {
         unchecked {
-            uint256 forward = ScenarioPrice.movedForward(series.forward, target, origin);
-            return ScenarioPrice.price(series.kind, forward, series.strike, series.log + log, s);
+            s[0] = ScenarioPrice.volUp(vol, risk.volUp, growth) * bucket.root / WAD;
+            if (bucket.later > 0) s[1] = ScenarioPrice.volDown(vol, risk.volDown, growth) * bucket.later / WAD;
+            s[2] = vol * bucket.root / WAD;
+        }
+    }
+
+    /// @dev Adds the change of value to A in each scenario of `list` to `sums`; returns the first of them. The hot loop: two
+    /// dozen prices and more for every position.
+    function _changes(Series memory series, Move[] memory list, uint256[3] memory s, int256[] memory sums)
+        private
+        pure
+        returns (int256 first)
+    {
+        unchecked {
+            uint256 place;
+            assembly ("memory-safe") {
+                place := add(sums, 0x20) // of the next scenario; there are as many as the moves' modes say
+                first := mload(place)
+            }
+            for (uint256 i = 0; i < list.length; ++i) {
+                Move memory move = list[i];
+                uint256 forward = ScenarioPrice.movedForward(series.forward, move.numerator, move.denominator);
+                int256 log = series.log + move.log;
+                uint256 modes = move.modes;
+                if (modes & (UP | STILL) != 0) {
+                    place = _change(series, forward, log, modes == STILL ? s[2] : s[0], place);
+                }
+                if (modes & DOWN != 0) place = _change(series, forward, log, s[1], place);
+            }
+            first = sums[0] - first;
+        }
+    }
+
+    /// @dev Adds the change of value to A at this forward to the word at `place`; returns the place of the next.
+    function _change(Series memory series, uint256 forward, int256 log, uint256 s, uint256 place)
+        private
+        pure
+        returns (uint256 next)
+    {
+        unchecked {
+            int256 change =
+                series.quantity * (ScenarioPrice.price(series.kind, forward, series.strike, log, s) - series.value);
+            assembly ("memory-safe") {
+                mstore(place, add(mload(place), change))
+                next := add(place, 0x20)
+            }
+        }
+    }
+
+    /// @notice Change of value to A of the bucket in one scenario of `move`. @param mode 0 vol up, 1 vol down, 2 as it is.
+    function changeIn(Bucket memory bucket, RiskParams calldata risk, Move memory move, uint256 mode)
+        internal
+        pure
+        returns (int256 change)
+    {
+        unchecked {
+            uint256 growth = ScenarioPrice.growth(bucket.tau);
+            for (uint256 i = 0; i < bucket.series.length; ++i) {
+                Series memory series = bucket.series[i];
+                uint256 s = _deviations(series.vol, bucket, growth, risk)[mode];
+                change += series.quantity * (_moved(series, move, s) - series.value);
+            }
+        }
+    }
+
+    function _moved(Series memory series, Move memory move, uint256 s) private pure returns (int256) {
+        unchecked {
+            uint256 forward = ScenarioPrice.movedForward(series.forward, move.numerator, move.denominator);
+            return ScenarioPrice.price(series.kind, forward, series.strike, series.log + move.log, s);
         }
     }
 

@@ -63,16 +63,22 @@ struct Bucket {
     Series[] series;
 }
 
-/// @notice Up to eight strikes near expiry, as moves of their feed; by scenario, not by strike.
-struct Nodes {
-    /// The price that the node's own forward moves to, that forward, and the logarithm of their ratio, Q96.
-    uint256[] targets;
-    uint256[] origins;
-    int256[] logs;
-    /// Whether vol rises; else it falls, and the look-ahead goes by.
-    bool[] rises;
-    /// Number of the first scenario of each node, and one past the last.
+/// @notice A move of a feed: every forward is multiplied by numerator / denominator, whose logarithm is `log`, Q96.
+struct Move {
+    uint256 numerator;
+    uint256 denominator;
+    int256 log;
+    /// Its scenarios, in this order: bit 0 vol up, bit 1 vol down with the look-ahead gone by, bit 2 nothing else.
+    uint256 modes;
+}
+
+/// @notice All moves of a feed: those of the grid, then those to its nodes, strikes near expiry.
+struct Moves {
+    Move[] list;
+    /// Where each node's moves begin in `list`, and its length.
     uint256[] starts;
+    /// Number of scenarios of all moves.
+    uint256 scenarios;
 }
 
 /// @notice Sums behind a requirement, quantity times value in WAD x WAD, seen from A.

@@ -66,7 +66,7 @@ library ScenarioPrice {
 
     /// @notice The price of one unit in WAD, like `Black76.price`, for arguments of its domain.
     /// @dev `log` and `s` may carry small errors: what is intrinsic follows from the two prices, and a `log` of the other
-    /// sign counts as 0.
+    /// sign counts as 0. A kind beyond the five counts as a digital put: `RiskArrays` refuses it first.
     /// @param log ln(forward / strike) in Q96. @param s vol x sqrt(years) in Q96, below 2^106.
     function price(uint256 kind, uint256 forward, uint256 strike, int256 log, uint256 s)
         internal
@@ -74,16 +74,23 @@ library ScenarioPrice {
         returns (int256)
     {
         unchecked {
-            if (kind == Payoff.FORWARD) return int256(forward) - int256(strike);
-            bool above = kind == Payoff.CALL ? forward > strike : forward >= strike;
-            if (!above) log = -log;
-            uint256 size = log > 0 ? uint256(log) : 0;
             if (kind <= Payoff.PUT) {
-                uint256 value = s == 0 ? 0 : Black76.timeValue(size, above ? strike : forward, s);
-                if (above == (kind == Payoff.CALL)) value += above ? forward - strike : strike - forward;
-                return int256(value); // < 2^128
+                bool above = forward > strike;
+                (int256 size, uint256 low, uint256 inner) =
+                    above ? (log, strike, forward - strike) : (-log, forward, strike - forward);
+                if (above != (kind == Payoff.CALL)) inner = 0;
+                if (s == 0) return int256(inner);
+                return int256(inner + Black76.timeValue(size > 0 ? uint256(size) : 0, low, s)); // < 2^128
             }
-            uint256 pays = s == 0 ? (above ? WAD : 0) : Black76.digitalCall(size, above, s);
+            if (kind == Payoff.FORWARD) return int256(forward) - int256(strike);
+            return _digital(kind, forward >= strike, log, s);
+        }
+    }
+
+    function _digital(uint256 kind, bool above, int256 log, uint256 s) private pure returns (int256) {
+        unchecked {
+            if (!above) log = -log;
+            uint256 pays = s == 0 ? (above ? WAD : 0) : Black76.digitalCall(log > 0 ? uint256(log) : 0, above, s);
             return int256(kind == Payoff.DIGITAL_CALL ? pays : WAD - pays);
         }
     }
