@@ -9,7 +9,7 @@ import {IRiskEngine} from "./risk/IRiskEngine.sol";
 import {Requirement} from "./risk/Requirement.sol";
 import {RiskArrays} from "./risk/RiskArrays.sol";
 import {RiskHashing} from "./risk/RiskHashing.sol";
-import {Bucket, Margins, Move, Moves, RiskParams, Scenario, Tally} from "./risk/RiskTypes.sol";
+import {Bucket, Margins, Move, Moves, RiskParams, Scenario, Series, Tally} from "./risk/RiskTypes.sol";
 import {ScenarioPrice} from "./risk/ScenarioPrice.sol";
 
 /// @notice The pricing and margin arithmetic of the channels, bit for bit that of `channels.pricing`.
@@ -150,8 +150,11 @@ contract RiskEngine is IRiskEngine {
             if (buckets.length == 0) break;
             RiskParams calldata params = risk[context.params];
             Moves memory moves = RiskArrays.moves(buckets, params.priceRange);
+            Tally memory tally = RiskArrays.empty(moves);
             for (uint256 i = 0; i < buckets.length; ++i) {
-                total += _locked(buckets[i], moves, params, context, side);
+                RiskArrays.clear(tally);
+                RiskArrays.add(tally, buckets[i], moves, params);
+                total += _locked(buckets[i], tally, params, context, side);
             }
         }
         if (total > type(uint128).max) revert Black76.PricingDomainError();
@@ -161,13 +164,11 @@ contract RiskEngine is IRiskEngine {
     /// it can cost.
     function _locked(
         Bucket memory bucket,
-        Moves memory moves,
+        Tally memory tally,
         RiskParams calldata params,
         Context memory context,
         int256 side
     ) private pure returns (uint256 lock) {
-        Tally memory tally = RiskArrays.empty(moves);
-        RiskArrays.add(tally, bucket, moves, params);
         uint256 margin = Requirement.maintenance(tally, params, context.spot, side);
         margin = Requirement.scaledUp(params.imFactor, margin);
         uint256 need = Requirement.scaledUp(params.runOffFactor, margin);
@@ -191,15 +192,17 @@ contract RiskEngine is IRiskEngine {
         for (uint256 i = 1; i < spots.length; ++i) {
             if (spots[i].feed <= spots[i - 1].feed) revert FeedsOutOfOrder(i);
         }
-        bytes32 feed;
-        uint256 key;
-        for (uint256 i = 0; i < positions.length; ++i) {
-            Position calldata position = positions[i];
-            uint256 key_ = uint256(position.expiry) << 136 | uint256(position.kind) << 128 | position.strike;
-            if (i > 0 && (position.feed < feed || (position.feed == feed && key_ <= key))) {
-                revert PositionsOutOfOrder(i);
+        unchecked {
+            uint256 feed;
+            uint256 key;
+            for (uint256 i = 0; i < positions.length; ++i) {
+                uint256 feed_ = RiskArrays.word(positions, i, RiskArrays.FEED);
+                uint256 key_ = RiskArrays.word(positions, i, RiskArrays.EXPIRY) << 136
+                    | RiskArrays.word(positions, i, RiskArrays.KIND) << 128
+                    | RiskArrays.word(positions, i, RiskArrays.STRIKE);
+                if (i > 0 && (feed_ < feed || (feed_ == feed && key_ <= key))) revert PositionsOutOfOrder(i);
+                (feed, key) = (feed_, key_);
             }
-            (feed, key) = (position.feed, key_);
         }
         (context.unit, context.time) = (unit, time);
     }
@@ -220,13 +223,15 @@ contract RiskEngine is IRiskEngine {
         Spot[] calldata spots,
         RiskParams[] calldata risk
     ) private pure returns (Bucket[] memory buckets) {
-        uint256 first = context.next;
+        (uint256 first, uint256 end) = (context.next, positions.length);
         // past what has expired, then to the end of the feed
-        while (!context.withExpired && first < positions.length && positions[first].expiry <= context.time) ++first;
-        if (first == positions.length) return buckets;
+        if (!context.withExpired) {
+            while (first < end && RiskArrays.word(positions, first, RiskArrays.EXPIRY) <= context.time) ++first;
+        }
+        if (first == end) return buckets;
         bytes32 feed = positions[first].feed;
-        uint256 end = first + 1;
-        while (end < positions.length && positions[end].feed == feed) ++end;
+        end = first + 1;
+        while (end < positions.length && bytes32(RiskArrays.word(positions, end, RiskArrays.FEED)) == feed) ++end;
         (context.next, context.feed) = (end, feed);
         context.spot = _spotOf(spots, feed);
         context.params = _paramsOf(risk, feed);
@@ -241,18 +246,22 @@ contract RiskEngine is IRiskEngine {
     {
         uint256 count = 1;
         for (uint256 i = 1; i < held.length; ++i) {
-            if (held[i].expiry != held[i - 1].expiry) ++count;
+            if (_expiry(held, i) != _expiry(held, i - 1)) ++count;
         }
         buckets = new Bucket[](count);
         for (uint256 b = 0; b < count; ++b) {
             uint256 size = 1;
-            while (size < held.length && held[size].expiry == held[0].expiry) ++size;
+            while (size < held.length && _expiry(held, size) == _expiry(held, 0)) ++size;
             Bucket memory bucket = RiskArrays.load(held[:size], context.spot, context.time, params.lookAhead);
             if (context.favoured == 0) RiskArrays.revalue(bucket);
             else RiskArrays.shift(bucket, _closeOutShift(params, context, bucket.tau), context.favoured);
             buckets[b] = bucket;
             held = held[size:];
         }
+    }
+
+    function _expiry(Position[] calldata held, uint256 i) private pure returns (uint256) {
+        return RiskArrays.word(held, i, RiskArrays.EXPIRY);
     }
 
     function _spotOf(Spot[] calldata spots, bytes32 feed) private pure returns (uint256) {
@@ -287,8 +296,9 @@ contract RiskEngine is IRiskEngine {
     function _worth(Bucket[] memory buckets) private pure returns (int256 worth) {
         unchecked {
             for (uint256 b = 0; b < buckets.length; ++b) {
-                for (uint256 i = 0; i < buckets[b].series.length; ++i) {
-                    worth += buckets[b].series[i].quantity * buckets[b].series[i].value; // < 2^248
+                Series[] memory all = buckets[b].series;
+                for (uint256 i = 0; i < all.length; ++i) {
+                    worth += all[i].quantity * all[i].value; // < 2^248
                 }
             }
         }
@@ -357,8 +367,9 @@ contract RiskEngine is IRiskEngine {
         int256[5] memory quantities;
         for (uint256 i = 0; i < buckets.length; ++i) {
             Bucket memory bucket = buckets[i];
-            for (uint256 j = 0; j < bucket.series.length; ++j) {
-                quantities[bucket.series[j].kind] += bucket.series[j].quantity;
+            Series[] memory all = bucket.series;
+            for (uint256 j = 0; j < all.length; ++j) {
+                quantities[all[j].kind] += all[j].quantity;
             }
             if (scenario.outliving && !bucket.outlives) continue;
             change += RiskArrays.changeIn(bucket, params, move, mode);

@@ -122,7 +122,7 @@ class History:
         assert AlertCode.STALE_STANDS not in told
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(STEPS, max_size=14))
 def test_the_newest_state_stands_whatever_happened(steps: list[tuple[str, int]]) -> None:
     async def run() -> None:

@@ -27,7 +27,7 @@ from channels.pricing.instruments import Put
 from channels.protocol import codec
 from channels.protocol import messages as m
 from channels.protocol.changes import Trade
-from channels.protocol.channel import OPEN_PHASES, Phase
+from channels.protocol.channel import Phase
 from channels.protocol.effects import Deed
 from channels.protocol.eip712 import address
 from channels.protocol.signing import LocalSigner
@@ -51,7 +51,14 @@ REFUSED: Final = 2
 SMALL: Final = 1_000 * UNIT
 AT_REST: Final = frozenset({Phase.IDLE, Phase.CLOSED, Phase.ABANDONED})
 PATIENCE: Final = 20.0
-PONG: Final = m.Pong(token=9)
+GREETING: Final = 9
+
+
+class Answered:
+    """Whether the newest greeting was answered."""
+
+    def __init__(self) -> None:
+        self.pong = trio.Event()
 
 
 class Boundaries:
@@ -70,7 +77,6 @@ class Boundaries:
 
 
 boundaries = Boundaries()
-greeted = trio.Event()
 
 
 def hook_commits() -> None:
@@ -89,7 +95,7 @@ def hook_commits() -> None:
     Store.commit = hooked  # type: ignore[method-assign]
 
 
-def hook_link(wire: Path) -> None:
+def hook_link(wire: Path, answered: Answered) -> None:
     """Boundaries at every send; and every received frame on record before it is looked at."""
     send, receive = Link.send, Link.receive
     file = os.open(wire, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -106,8 +112,8 @@ def hook_link(wire: Path) -> None:
     async def hooked_receive(self: Link) -> bytes:
         frame = await receive(self)
         os.write(file, frame.hex().encode() + b"\n")
-        if codec.decode(frame) == PONG:
-            greeted.set()
+        if codec.decode(frame) == m.Pong(token=GREETING):
+            answered.pong.set()
         return frame
 
     Link.send = hooked_send  # type: ignore[method-assign]
@@ -117,23 +123,15 @@ def hook_link(wire: Path) -> None:
 class Trading:
     """What the trader does when told. Every method without underscore is a command."""
 
-    def __init__(self, peer: Peer, config: dict[str, Any]) -> None:
+    def __init__(self, peer: Peer, config: dict[str, Any], answered: Answered) -> None:
         self._peer = peer
         self._config = config
+        self._answered = answered
+        self._counterparty = ""
 
     @property
     def _channel(self) -> PeerChannel:
         return self._peer.channel(bytes.fromhex(self._config["channel"]))
-
-    @property
-    def _others(self) -> list[PeerChannel]:
-        """Open channels besides the one to trade in."""
-        main = self._channel.channel_id
-        return [
-            each
-            for each in self._peer.channels
-            if each.phase in OPEN_PHASES and each.channel_id != main
-        ]
 
     def _legs(self, quantity: int) -> list[m.Leg]:
         """Buy a put, or sell it again: the position stays within what margin covers."""
@@ -143,6 +141,14 @@ class Trading:
         bought = bool(held) and self._channel.side.sign * held[0].quantity > 0
         put = Put(FEED_NAME, strike=3_000, expiry=expiry)
         return [Leg(put, quantity=-quantity if bought else quantity)]
+
+    async def greet(self, place: str) -> None:
+        """Connect, and wait until either side has taken in all that the other had to say again."""
+        self._counterparty = place
+        signer = await self._peer.connect(place)
+        self._answered.pong = trio.Event()
+        self._peer._sessions[signer][-1].post_message(m.Ping(token=GREETING))
+        await self._answered.pong.wait()
 
     async def arm(self, at: int) -> None:
         boundaries.armed, boundaries.passed = at, []
@@ -169,20 +175,19 @@ class Trading:
         quotes = await self._channel.request_quote(self._legs(1), ttl=1)
         await quotes.best().accept()
 
-    async def open(self) -> None:
+    async def open(self) -> str:
         """Open one more channel, on the terms of the first."""
-        await self._peer.open(
-            peer=self._config["counterparty"],
+        channel = await self._peer.open(
+            peer=self._counterparty,
             terms=attrs.evolve(self._channel.terms, salt=secrets.token_bytes(32)),
             risk=RISK,
             deposit=SMALL,
             peer_deposit=SMALL,
         )
+        return channel.channel_id.hex()
 
-    async def close(self) -> None:
-        """Close all channels but the first."""
-        for each in self._others:
-            await each.close()
+    async def close(self, channel: str) -> None:
+        await self._peer.channel(bytes.fromhex(channel)).close()
 
 
 async def _settled(channel: PeerChannel) -> tuple[str, int, str]:
@@ -209,14 +214,7 @@ async def _obey(trading: Trading, command: dict[str, Any]) -> None:
         tell(id=command["id"], error=f"{type(error).__name__}: {error}")
 
 
-async def _greeted(peer: Peer, place: str) -> None:
-    """Connect, and wait until either side has taken in all that the other had to say again."""
-    signer = await peer.connect(place)
-    peer._sessions[signer][0].post_message(m.Ping(token=PONG.token))
-    await greeted.wait()
-
-
-async def trader(config: dict[str, Any]) -> None:
+async def trader(config: dict[str, Any], answered: Answered) -> None:
     wallet = LocalAccount(bytes.fromhex(config["wallet"]))
     async with (
         open_provider(config["rpc"]) as provider,
@@ -246,10 +244,8 @@ async def trader(config: dict[str, Any]) -> None:
             ) as peer,
             trio.open_nursery() as nursery,
         ):
-            if config["listen"] is None:
-                await _greeted(peer, config["counterparty"])
             tell(ready=peer.listening)
-            trading = Trading(peer, config)
+            trading = Trading(peer, config, answered)
             buffer = b""
             async with trio.lowlevel.FdStream(os.dup(0)) as commands:
                 async for received in commands:
@@ -266,8 +262,9 @@ def main(path: str) -> None:
         child = os.fork()
         if child == 0:
             hook_commits()
-            hook_link(Path(config["wire"]))
-            trio.run(trader, config)
+            answered = Answered()
+            hook_link(Path(config["wire"]), answered)
+            trio.run(trader, config, answered)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         ended = os.waitstatus_to_exitcode(status)

@@ -137,12 +137,19 @@ async def child(config: dict[str, Any], path: Path) -> AsyncIterator[Child]:
 
 @attrs.frozen(kw_only=True)
 class Cast:
-    """Two processes with an open channel: the victim connects, the survivor listens."""
+    """Two processes with an open channel. Alice connects and begins everything; Bob listens."""
 
     world: World
     folder: Path
+    leader: Child
     victim: Child
     survivor: Child
+
+    async def reunite(self) -> None:
+        """Connect them, once the victim is up again."""
+        await self.victim.ready()
+        listening = self.survivor if self.leader is self.victim else self.victim
+        await self.leader.ask("greet", listening.address)
 
     async def settled(self) -> None:
         """Wait until nothing is in flight, and check that both stand on the same states."""
@@ -152,12 +159,11 @@ class Cast:
 
 
 @asynccontextmanager
-async def cast(url: str, folder: Path, victim: Party) -> AsyncIterator[Cast]:
+async def cast(url: str, folder: Path, *, leads: bool) -> AsyncIterator[Cast]:
     async with anvil_world(url) as world:
         a, b = traders(world, folder)
         async with b.running(), a.running() as alice:
             channel = await open_channel(alice, b)
-            listening = b.listen
         config = {
             side: {
                 "rpc": url,
@@ -167,8 +173,7 @@ async def cast(url: str, folder: Path, victim: Party) -> AsyncIterator[Cast]:
                 "store": str(trader.store_path),
                 "wire": str(folder / f"{trader.name}.wire"),
                 "channel": channel.channel_id.hex(),
-                "listen": None if side is victim else listening,
-                "counterparty": listening,
+                "listen": None if side is Party.A else "127.0.0.1:0",
             }
             for side, account, signer, trader in (
                 (Party.A, world.a, world.signer_a, a),
@@ -176,12 +181,16 @@ async def cast(url: str, folder: Path, victim: Party) -> AsyncIterator[Cast]:
             )
         }
         async with (
-            child(config[victim.other], folder / "survivor.json") as survivor,
-            child(config[victim], folder / "victim.json") as victims,
+            child(config[Party.A], folder / "alice.json") as alices,
+            child(config[Party.B], folder / "bob.json") as bobs,
         ):
+            victim, survivor = (alices, bobs) if leads else (bobs, alices)
+            roles = Cast(
+                world=world, folder=folder, leader=alices, victim=victim, survivor=survivor
+            )
             await survivor.ready()
-            await victims.ready()
-            yield Cast(world=world, folder=folder, victim=victims, survivor=survivor)
+            await roles.reunite()
+            yield roles
 
 
 Place = tuple[bytes, int]
@@ -243,44 +252,49 @@ DEEDS = ("propose", "quote", "refused", "open", "close")
 
 @pytest.mark.parametrize("leads", [True, False], ids=["initiator", "responder"])
 async def test_kill_9_at_every_boundary(leads: bool, anvil_url: str, tmp_path: Path) -> None:
-    async with cast(anvil_url, tmp_path, Party.A if leads else Party.B) as roles:
+    async with cast(anvil_url, tmp_path, leads=leads) as roles:
         deaths = 0
         for deed in DEEDS:
-            leader = roles.victim if leads else roles.survivor
-            passed = await count_boundaries(roles, leader, deed)
+            passed = await count_boundaries(roles, deed)
             assert len(passed) >= 6, passed
             for number in range(1, len(passed) + 1):
                 deaths += 1
-                await die_at(roles, leader, deed, number, deaths)
-                await leader.ask("propose")
+                print(deed, passed[number - 1])
+                await die_at(roles, deed, number, deaths)
+                await roles.leader.ask("propose")
                 await roles.settled()
         assert check_signatures(tmp_path, roles.world) > 4 * deaths
 
 
-async def count_boundaries(roles: Cast, leader: Child, deed: str) -> list[str]:
-    if deed == "close":
-        await leader.ask("open")
-        await roles.settled()
+async def prepare(roles: Cast, deed: str) -> list[str]:
+    """What the deed needs: a Closing, a channel of its own."""
+    if deed != "close":
+        return []
+    opened = await roles.leader.ask("open")
+    await roles.settled()
+    return [opened]
+
+
+async def count_boundaries(roles: Cast, deed: str) -> list[str]:
+    values = await prepare(roles, deed)
     await roles.victim.ask("arm", 0)
-    await leader.ask(deed)
+    await roles.leader.ask(deed, *values)
     await roles.settled()
     passed: list[str] = await roles.victim.ask("disarm")
     return passed
 
 
-async def die_at(roles: Cast, leader: Child, deed: str, number: int, deaths: int) -> None:
-    if deed == "close":
-        await leader.ask("open")
-        await roles.settled()
+async def die_at(roles: Cast, deed: str, number: int, deaths: int) -> None:
+    values = await prepare(roles, deed)
     await roles.victim.ask("arm", number)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(until_killed, leader, deed)
+        nursery.start_soon(until_killed, roles.leader, deed, *values)
         await roles.victim.died(deaths)
-        await roles.victim.ready()
+        await roles.reunite()
         await roles.settled()
 
 
-async def until_killed(leader: Child, deed: str) -> None:
+async def until_killed(leader: Child, deed: str, *values: str) -> None:
     """What the leader hears of it is its own business; where both stand is not."""
     with suppress(KilledError, RefusedError):
-        await leader.ask(deed)
+        await leader.ask(deed, *values)

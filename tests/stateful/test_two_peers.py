@@ -191,6 +191,32 @@ class TwoPeers(RuleBasedStateMachine):
         draft = self.draft(side, change, spot or 3_000)
         self.drive(side, e.ProposeChange(draft=draft, now=self.world.chain.time))
 
+    @rule(
+        side=SIDES,
+        quantity=st.sampled_from([1, -1]),
+        price=st.integers(50, 60),
+        far=st.integers(1, 4),
+        then=st.sampled_from(["talk", "lose", "censor", "record", "nothing"]),
+    )
+    def deal(self, side: Party, quantity: int, price: int, far: int, then: str) -> None:
+        """A trade that gets so far: proposed, heard, accepted, Accept heard; then what happens."""
+        self.propose(side, quantity, 0, price, None)
+        if far > 1:
+            self.hear(side.other, 3)
+        if far > 2:
+            self.answer(side.other, 1, 0)
+        if far > 3:
+            self.hear(side, 3)
+        if then == "talk":
+            self.talk()
+        elif then == "lose" and self.world.connected:
+            self.disconnect()
+        elif then == "censor":
+            for _ in range(3):
+                self.mine(60, True, True)
+        elif then == "record":
+            self.somebody_records(0, True)
+
     @rule(side=SIDES, two=st.booleans(), price=st.integers(50, 60))
     def quote(self, side: Party, two: bool, price: int) -> None:
         changes = [self.change(1, 0, price + 1, None), self.change(-1, 0, price, None)]

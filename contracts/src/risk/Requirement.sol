@@ -23,16 +23,39 @@ library Requirement {
         returns (uint256 total)
     {
         unchecked {
-            for (uint256 i = 0; i < tally.near.length; ++i) {
-                uint256 loss = weighed(-side * (tally.near[i] + tally.far[i]), i);
-                if (loss > total) total = loss;
-                loss = weighed(-side * tally.far[i], i);
+            total = _worst(tally, side, 0, RiskArrays.GRID - 4);
+            for (uint256 i = RiskArrays.GRID - 4; i < RiskArrays.GRID; ++i) {
+                uint256 loss = weighed(int256(_worst(tally, side, i, i + 1)), i);
                 if (loss > total) total = loss;
             }
+            uint256 atNodes = _worst(tally, side, RiskArrays.GRID, tally.near.length);
+            if (atNodes > total) total = atNodes;
             total += scaledUp(risk.calendar, tally.within - FixedPointMathLib.abs(tally.net));
             total += scaledUp(risk.strike, tally.gross - tally.within);
             total += tally.carry;
             total += shortMinimum(tally.quantities, risk, spot, side);
+        }
+    }
+
+    /// @dev Greatest loss in the scenarios `first` to before `end`, of all positions or of those that outlive the look-ahead.
+    /// Indices are within both arrays.
+    function _worst(Tally memory tally, int256 side, uint256 first, uint256 end) private pure returns (uint256) {
+        unchecked {
+            (int256[] memory near, int256[] memory far) = (tally.near, tally.far);
+            int256 least;
+            for (uint256 i = first; i < end; ++i) {
+                int256 all;
+                int256 later;
+                assembly ("memory-safe") {
+                    let offset := shl(5, add(i, 1)) // past the length
+                    later := mload(add(far, offset))
+                    all := mul(side, add(mload(add(near, offset)), later))
+                    later := mul(side, later)
+                }
+                if (all < least) least = all;
+                if (later < least) least = later;
+            }
+            return uint256(-least);
         }
     }
 

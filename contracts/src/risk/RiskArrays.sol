@@ -22,6 +22,15 @@ library RiskArrays {
     /// @notice Scenarios of the grid.
     uint256 internal constant GRID = 18;
 
+    // Members of a position, in order
+    uint256 internal constant FEED = 0;
+    uint256 internal constant KIND = 1;
+    uint256 internal constant EXPIRY = 2;
+    uint256 internal constant STRIKE = 3;
+    uint256 private constant QUANTITY = 4;
+    uint256 private constant VOL = 5;
+    uint256 private constant CARRY = 6;
+
     // Bits of a move's modes
     uint256 private constant UP = 1;
     uint256 private constant DOWN = 2;
@@ -31,39 +40,58 @@ library RiskArrays {
     uint256 internal constant MAX_NODES = 8;
 
     /// @notice These positions, all of one feed and expiry, at the vols signed; their values are still to be set.
-    /// @dev Reverts with `PricingDomainError` for an input out of the domain.
+    /// @dev Reverts with `PricingDomainError` for an input out of the domain. Words are read as they lie in calldata: what
+    /// has dirty upper bits is out of the domain, too.
     function load(Position[] calldata held, uint256 spot, uint256 time, uint256 lookAhead)
         internal
         pure
         returns (Bucket memory bucket)
     {
         unchecked {
-            uint256 expiry = held[0].expiry;
+            uint256 expiry = word(held, 0, EXPIRY);
             uint256 tau = expiry > time ? expiry - time : 0;
             if (tau > Black76.MAX_TENOR) revert Black76.PricingDomainError();
             bucket.tau = tau;
             bucket.outlives = tau > lookAhead;
             bucket.root = FixedMath.sqrtYears(tau);
             if (tau > lookAhead) bucket.later = FixedMath.sqrtYears(tau - lookAhead);
-            bucket.series = new Series[](held.length);
-            for (uint256 i = 0; i < held.length; ++i) {
-                _read(bucket.series[i], held[i]);
-                // mostly the same carry in one expiry, and so the same forward
-                bucket.series[i].forward = i > 0 && held[i].carry == held[i - 1].carry
-                    ? bucket.series[i - 1].forward
-                    : Black76.forwardPrice(spot, held[i].carry, tau);
-                bucket.series[i].log = ScenarioPrice.logRatio(bucket.series[i].forward, held[i].strike);
+            Series[] memory list = new Series[](held.length);
+            bucket.series = list;
+            uint256 carry;
+            uint256 forward;
+            for (uint256 i = 0; i < list.length; ++i) {
+                Series memory series = list[i];
+                _read(series, held, i);
+                // mostly one carry in an expiry, and so one forward
+                if (i == 0 || carry != word(held, i, CARRY)) {
+                    carry = word(held, i, CARRY);
+                    forward = Black76.forwardPrice(spot, int256(carry), tau);
+                }
+                series.forward = forward;
+                series.log = ScenarioPrice.logRatio(forward, series.strike);
             }
         }
     }
 
-    function _read(Series memory series, Position calldata position) private pure {
-        (series.kind, series.strike, series.vol) = (position.kind, position.strike, position.vol);
-        series.quantity = position.quantity;
-        if (
-            series.kind > Payoff.FORWARD || series.strike == 0 || series.vol > Black76.MAX_VOL
-                || series.quantity > int256(MAX_QUANTITY) || series.quantity < -int256(MAX_QUANTITY)
-        ) revert Black76.PricingDomainError();
+    function _read(Series memory series, Position[] calldata held, uint256 i) private pure {
+        unchecked {
+            (uint256 kind, uint256 strike, uint256 vol) =
+                (word(held, i, KIND), word(held, i, STRIKE), word(held, i, VOL));
+            int256 quantity = int256(word(held, i, QUANTITY));
+            // `strike - 1` is huge for 0
+            if (
+                kind > Payoff.FORWARD || strike - 1 >= Black76.MAX_PRICE || vol > Black76.MAX_VOL
+                    || quantity > int256(MAX_QUANTITY) || quantity < -int256(MAX_QUANTITY)
+            ) revert Black76.PricingDomainError();
+            (series.kind, series.strike, series.vol, series.quantity) = (kind, strike, vol, quantity);
+        }
+    }
+
+    /// @notice A member of `held[i]`, unchecked: neither is the index, nor are its upper bits.
+    function word(Position[] calldata held, uint256 i, uint256 member) internal pure returns (uint256 result) {
+        assembly ("memory-safe") {
+            result := calldataload(add(held.offset, add(mul(i, 0xe0), shl(5, member)))) // seven words a position
+        }
     }
 
     /// @notice Sets the value of every series of `bucket` at its vol.
@@ -79,20 +107,22 @@ library RiskArrays {
     function shift(Bucket memory bucket, uint256 shift_, int256 favoured) internal pure {
         unchecked {
             Series[] memory all = bucket.series;
+            uint256 root = bucket.root;
             int256[] memory down = new int256[](all.length);
             int256 advantage; // of up over down, to A
             for (uint256 i = 0; i < all.length; ++i) {
                 Series memory series = all[i];
-                series.value = _priced(series, _shifted(series.vol, WAD + shift_), bucket.root);
-                down[i] = series.kind == Payoff.FORWARD
-                    ? series.value
-                    : _priced(series, _shifted(series.vol, WAD - shift_), bucket.root);
-                advantage += series.quantity * (series.value - down[i]);
+                int256 up = _priced(series, _shifted(series.vol, WAD + shift_), root);
+                int256 other =
+                    series.kind == Payoff.FORWARD ? up : _priced(series, _shifted(series.vol, WAD - shift_), root);
+                (series.value, down[i]) = (up, other);
+                advantage += series.quantity * (up - other);
             }
-            bool up = favoured * advantage >= 0;
+            bool upwards = favoured * advantage >= 0;
             for (uint256 i = 0; i < all.length; ++i) {
-                all[i].vol = _shifted(all[i].vol, up ? WAD + shift_ : WAD - shift_);
-                if (!up) all[i].value = down[i];
+                Series memory series = all[i];
+                series.vol = _shifted(series.vol, upwards ? WAD + shift_ : WAD - shift_);
+                if (!upwards) series.value = down[i];
             }
         }
     }
@@ -218,6 +248,17 @@ library RiskArrays {
         tally.far = new int256[](around.scenarios);
     }
 
+    /// @notice Empties a tally, for the next bucket to be looked at alone.
+    function clear(Tally memory tally) internal pure {
+        uint256 size = tally.near.length;
+        for (uint256 i = 0; i < size; ++i) {
+            (tally.near[i], tally.far[i]) = (0, 0);
+        }
+        (tally.gross, tally.within, tally.net, tally.carry, tally.worth) = (0, 0, 0, 0, 0);
+        int256[5] memory none;
+        tally.quantities = none;
+    }
+
     /// @notice Adds the bucket in every scenario.
     function add(Tally memory tally, Bucket memory bucket, Moves memory around, RiskParams calldata risk)
         internal
@@ -230,13 +271,12 @@ library RiskArrays {
                 _set(rise, WAD + risk.carryBase + uint256(risk.carrySlope) * bucket.tau / FixedMath.YEAR, WAD, STILL);
             }
             int256[] memory sums = bucket.outlives ? tally.far : tally.near;
-            int256[] memory own = new int256[](sums.length);
             int256 byVol;
             int256 byCarry;
             for (uint256 i = 0; i < bucket.series.length; ++i) {
                 Series memory series = bucket.series[i];
                 uint256[3] memory s = _deviations(series.vol, bucket, growth, risk);
-                int256 still = _changes(series, around.list, s, own);
+                int256 still = _changes(series, around.list, s, sums);
                 byVol += still;
                 tally.gross += _abs(still);
                 if (bucket.tau > 0) {
@@ -244,9 +284,6 @@ library RiskArrays {
                     tally.quantities[series.kind] += series.quantity;
                 }
                 tally.worth += series.quantity * series.value;
-            }
-            for (uint256 k = 0; k < sums.length; ++k) {
-                sums[k] += own[k];
             }
             tally.within += _abs(byVol);
             tally.net += byVol;
@@ -285,26 +322,43 @@ library RiskArrays {
                 uint256 forward = ScenarioPrice.movedForward(series.forward, move.numerator, move.denominator);
                 int256 log = series.log + move.log;
                 uint256 modes = move.modes;
-                if (modes & (UP | STILL) != 0) {
-                    place = _change(series, forward, log, modes == STILL ? s[2] : s[0], place);
+                // price = intrinsic + time value of the option out of the money, as in `ScenarioPrice.price`
+                uint256 low = type(uint256).max;
+                int256 base = -series.value;
+                if (series.kind <= Payoff.PUT) {
+                    low = series.strike;
+                    bool above = forward > low;
+                    if (above == (series.kind == Payoff.CALL)) base += int256(above ? forward - low : low - forward);
+                    if (!above) (low, log) = (forward, -log);
+                    if (log < 0) log = 0;
                 }
-                if (modes & DOWN != 0) place = _change(series, forward, log, s[1], place);
+                if (modes & (UP | STILL) != 0) {
+                    place = _change(series, place, base, forward, low, log, modes == STILL ? s[2] : s[0]);
+                }
+                if (modes & DOWN != 0) place = _change(series, place, base, forward, low, log, s[1]);
             }
             first = sums[0] - first;
         }
     }
 
-    /// @dev Adds the change of value to A at this forward to the word at `place`; returns the place of the next.
-    function _change(Series memory series, uint256 forward, int256 log, uint256 s, uint256 place)
-        private
-        pure
-        returns (uint256 next)
-    {
+    /// @dev Adds the change of value to A to the word at `place`; returns the place of the next. For a call or put `base` is
+    /// intrinsic less value, `low` the smaller of forward and strike, `log` the logarithm of their ratio; else `low` is the
+    /// greatest number, and `log` that of forward by strike.
+    function _change(
+        Series memory series,
+        uint256 place,
+        int256 base,
+        uint256 forward,
+        uint256 low,
+        int256 log,
+        uint256 s
+    ) private pure returns (uint256 next) {
         unchecked {
-            int256 change =
-                series.quantity * (ScenarioPrice.price(series.kind, forward, series.strike, log, s) - series.value);
+            if (low == type(uint256).max) base += ScenarioPrice.price(series.kind, forward, series.strike, log, s);
+            else if (s > 0) base += int256(Black76.timeValue(uint256(log), low, s));
+            base *= series.quantity;
             assembly ("memory-safe") {
-                mstore(place, add(mload(place), change))
+                mstore(place, add(mload(place), base))
                 next := add(place, 0x20)
             }
         }
@@ -317,11 +371,15 @@ library RiskArrays {
         returns (int256 change)
     {
         unchecked {
-            uint256 growth = ScenarioPrice.growth(bucket.tau);
-            for (uint256 i = 0; i < bucket.series.length; ++i) {
-                Series memory series = bucket.series[i];
-                uint256 s = _deviations(series.vol, bucket, growth, risk)[mode];
-                change += series.quantity * (_moved(series, move, s) - series.value);
+            (Series[] memory all, uint256 tau) = (bucket.series, bucket.tau);
+            uint256 growth = mode == 2 ? 0 : ScenarioPrice.growth(tau);
+            uint256 root = mode == 1 ? bucket.later : bucket.root;
+            for (uint256 i = 0; i < all.length; ++i) {
+                Series memory series = all[i];
+                uint256 vol = series.vol;
+                if (mode == 0) vol = ScenarioPrice.volUp(vol, risk.volUp, growth);
+                else if (mode == 1) vol = ScenarioPrice.volDown(vol, risk.volDown, growth);
+                change += series.quantity * (_moved(series, move, vol * root / WAD) - series.value);
             }
         }
     }

@@ -79,6 +79,36 @@ contract RiskEngineTest is Test {
         vm.assertLe(locked, 15_000_000);
     }
 
+    /// @notice The dearest book: eight digitals make all nodes, everything else is at the money with an expiry and a carry
+    /// of its own, so that every price is computed in full and nothing is shared.
+    function test_gas_dearestBook() public {
+        Position[] memory book = new Position[](128);
+        for (uint256 i = 0; i < 128; ++i) {
+            book[i] = Position({
+                feed: FEED,
+                kind: uint8(i < 8 ? 2 : i % 2),
+                expiry: uint64(NOW + (i < 8 ? 1 days : (30 + i) * 1 days)),
+                strike: uint128((i < 8 ? 2950 + 10 * i : 3000) * 1e18),
+                quantity: i % 3 == 0 ? int128(-1e18) : int128(1e18),
+                vol: 0.8e18,
+                carry: int128(int256(i) * 1e14 + 1)
+            });
+        }
+        Scenario[] memory all = new Scenario[](0);
+        ENGINE.margins(book, spots(), risk(), UNIT, NOW);
+        uint256 full = vm.lastCallGas().gasTotalUsed;
+        ENGINE.assess(book, spots(), risk(), UNIT, NOW - 1 hours, NOW, 1, all);
+        uint256 assessed = vm.lastCallGas().gasTotalUsed;
+        ENGINE.runOffLock(book, spots(), risk(), UNIT, NOW, 1);
+        uint256 locked = vm.lastCallGas().gasTotalUsed;
+        emit log_named_uint("dearest book, full margins of both", full);
+        emit log_named_uint("dearest book, full assessment", assessed);
+        emit log_named_uint("dearest book, run-off lock", locked);
+        vm.assertLe(full, 15_000_000);
+        vm.assertLe(assessed, 15_000_000);
+        vm.assertLe(locked, 15_000_000);
+    }
+
     /// @dev Calls, puts and digitals of four expiries; with `eve` the first is tomorrow and has eight digital strikes near.
     function book_(uint256 size, bool eve) private pure returns (Position[] memory book) {
         book = new Position[](size);
