@@ -172,7 +172,9 @@ async def open_local(*, spot: int = 3_000, vol: str = "0.60") -> AsyncIterator[L
     )
 
     async def accept_opening(request: OpenRequest) -> bool:
-        return request.opening.deposit_a == request.opening.deposit_b
+        # Everything that matters is in the terms: parties, token, oracle, windows.
+        opening = request.opening
+        return opening.terms == terms and opening.deposit_a == opening.deposit_b
 
     async with AsyncExitStack() as stack:
         stores = [await stack.enter_async_context(open_store(":memory:")) for _ in range(2)]

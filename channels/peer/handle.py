@@ -29,7 +29,7 @@ from channels.pricing.instruments import Instrument
 from channels.protocol import events
 from channels.protocol import messages as m
 from channels.protocol.changes import Change, Marks, Remark, Settlement, Trade
-from channels.protocol.channel import Channel, Mode, Phase
+from channels.protocol.channel import OPEN_PHASES, Channel, Mode, Phase
 from channels.protocol.effects import (
     ChangeConfirmed,
     ChangeRejected,
@@ -119,16 +119,24 @@ class PeerChannel:
         return self.portfolio.margin(self.side)
 
     async def wait_open(self, timeout: float = 600.0) -> None:
-        """Wait until both deposits are final on chain.
+        """Wait until both deposits are final on chain, and the peer sees it too.
 
         Raises:
             RejectedError: the peer does not open, or the opening lapsed.
             PeerTimeoutError: neither within ``timeout`` seconds.
         """
         opening = (Phase.ASKED, Phase.GRANTED, Phase.SUBMITTED)
-        await self._until(lambda channel: channel.phase not in opening, timeout, "open")
+        await self._until(
+            lambda channel: (
+                channel.phase not in opening
+                and (channel.peer_ready or channel.phase is not Phase.IDLE)
+            ),
+            timeout,
+            "open",
+        )
         if self.phase is Phase.ABANDONED:
-            raise RejectedError("the channel was not opened", next_step="ask on other terms")
+            why = f": {self._outcomes.not_opened}" if self._outcomes.not_opened else ""
+            raise RejectedError(f"the channel was not opened{why}", next_step="ask on other terms")
 
     async def wait_idle(self, timeout: float = 60.0) -> None:
         """Wait until nothing is in flight.
@@ -364,6 +372,13 @@ class PeerChannel:
     async def set_mode(self, mode: Mode, reason: str) -> None:
         """Set the circuit breaker by hand."""
         await self._runner.feed(events.SetMode(mode=mode, reason=reason))
+
+
+def _is_opened(channel: Channel) -> bool:
+    """Whether the opening is over: both can trade, or it came to nothing."""
+    if channel.phase in (Phase.ASKED, Phase.GRANTED, Phase.SUBMITTED):
+        return False
+    return channel.peer_ready or channel.phase not in OPEN_PHASES
 
 
 def _may_propose(channel: Channel) -> bool:

@@ -20,6 +20,7 @@ from channels.errors import (
     OurError,
     PeerError,
     PeerTimeoutError,
+    SignerError,
     StorageError,
     UnexpectedMessageError,
 )
@@ -121,8 +122,8 @@ class Session:
 
         Raises:
             PeerError: the peer left, broke the framing, flooded, did not read or fell silent.
-            StorageError: our database failed. What was not stored is not answered; the peer sends
-                it again after it has reconnected.
+            StorageError, SignerError: our database or our key failed. What was not answered for
+                that the peer sends again after it has reconnected.
             BugError: a message was handled in a way nobody foresaw.
         """
         try:
@@ -165,7 +166,7 @@ class Session:
                 message = codec.decode(frame)
                 channel_id = getattr(message, "channel_id", channel_id)
                 await handle(self, message)
-            except (FrameError, StorageError, BugError):
+            except (FrameError, StorageError, SignerError, BugError):
                 raise
             except (PeerError, OurError) as error:
                 self._complain(channel_id, error)

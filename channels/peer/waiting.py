@@ -12,6 +12,7 @@ from channels.protocol.effects import (
     ChangeConfirmed,
     ChangeRejected,
     Notice,
+    OpeningEnded,
     ProposalLapsed,
     ProposalReceived,
     QuoteDeclined,
@@ -54,6 +55,8 @@ class Outcomes:
     def __init__(self) -> None:
         self._changes: dict[int, list[Answer[ChangeOutcome]]] = {}
         self._quotes: dict[bytes, Answer[QuoteOutcome]] = {}
+        self.not_opened = ""
+        """Why the opening ended, if it did since we started."""
 
     @contextmanager
     def change(self, nonce: int) -> Iterator[Answer[ChangeOutcome]]:
@@ -88,6 +91,8 @@ class Outcomes:
             case ProposalLapsed():
                 for nonce in notice.nonces:
                     self._set(nonce, notice)
+            case OpeningEnded():
+                self.not_opened = f"{notice.reason.name} {notice.text}".strip()
             case QuoteDeclined():
                 self._answer(notice.answer.request_id, notice)
 

@@ -116,6 +116,11 @@ def _check_timeliness(channel: Channel, state: State, now: int) -> None:
         raise SigningRefusedError(
             f"our newest head is {now - head_time} s old", next_step="check the endpoint"
         )
+    if state.valid_until > head_time + timing.box + 2 * timing.slot:
+        raise SigningRefusedError(
+            f"a box until {state.valid_until} is longer than ours at head {head_time}",
+            next_step="check that both are on one chain, with one box",
+        )
     if state.valid_until - head_time < timing.least_to_accept:
         raise SigningRefusedError(
             f"only {state.valid_until - head_time} s of the box are left",
@@ -312,16 +317,23 @@ def _lapsed(before: Channel, after: Channel) -> tuple[Notify, ...]:
 
 
 def resting_phase(channel: Channel) -> Phase:
-    """The open phase that our own signatures still alive put the channel in."""
-    alive = list(channel.ledger.alive(channel.clock))
+    """The open phase that our own signatures still alive put the channel in.
+
+    A permanent state of ours that carries F's portfolio harms nobody. Its Confirm is waited for
+    during one box and no longer: the peer may have signed above it, and then never can confirm it.
+    """
+    clock, ledger = channel.clock, channel.ledger
+    alive = list(ledger.alive(clock))
     ours = [each for each in alive if channel.side.leads(each.nonce) and each.theirs is None]
     if any(isinstance(each.value, Closing) for each in alive):
         return Phase.CLOSING
-    if any(each.permanent and each.change is not None for each in ours):
+    if any(each.permanent and each.portfolio != ledger.portfolio for each in ours):
         return Phase.ACCEPTED
-    if any(each.permanent for each in ours):
-        return Phase.VOIDING
-    return Phase.PROPOSED if ours else Phase.IDLE
+    if any(not each.permanent for each in ours):
+        return Phase.PROPOSED
+    recent = clock.head_time - channel.timing.box
+    waiting = any(each.change is None and each.signed_at >= recent for each in ours)
+    return Phase.VOIDING if waiting else Phase.IDLE
 
 
 def on_confirm(channel: Channel, message: m.Confirm) -> Step:

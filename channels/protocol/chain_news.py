@@ -73,8 +73,9 @@ def _on_chain_open(channel: Channel) -> Step:
     if final is None or final.phase is not OnChainPhase.OPEN:
         return done(channel)
     if channel.phase in (Phase.ASKED, Phase.GRANTED, Phase.SUBMITTED):
-        opened = attrs.evolve(channel, phase=Phase.IDLE, outbox=())
-        return done(opened, Persist(Deed.OPENING), Notify(OpeningSucceeded()))
+        said = m.Opened(channel_id=channel.channel_id)
+        opened = attrs.evolve(channel, phase=Phase.IDLE, outbox=(said,))
+        return done(opened, Persist(Deed.OPENING), Send(said), Notify(OpeningSucceeded()))
     if channel.phase in (Phase.DISPUTED, Phase.RUN_OFF, Phase.CLOSED):
         return _reorganised_back(channel)
     if channel.phase not in OPEN_PHASES:
@@ -145,7 +146,9 @@ def _overdue(channel: Channel) -> Step:
         case Phase.ACCEPTED:
             return _unconfirmed(pruned)
         case Phase.VOIDING:
-            return done(pruned, *(Send(each) for each in pruned.outbox[-1:]))
+            rested = attrs.evolve(pruned, phase=resting_phase(pruned))
+            again = pruned.outbox[-1:] if rested.phase is Phase.VOIDING else ()
+            return done(rested, *(Send(each) for each in again))
         case Phase.CLOSING:
             return _unclosed(pruned)
         case _:
@@ -169,7 +172,7 @@ def _unanswered(channel: Channel) -> Step:
     if any(not each.expired(clock.final_time) for each in own):
         return done(channel)
     if any(each.theirs is not None for each in own):
-        return void(channel)
+        return _void_if_allowed(channel)
     for each in own:
         ledger = ledger.with_entry(attrs.evolve(each, declined=True))
     rested = attrs.evolve(channel, phase=Phase.IDLE, ledger=ledger)
@@ -188,6 +191,11 @@ def _spent(channel: Channel) -> Step:
     spent = next_nonce > ledger.nonce + channel.terms.max_in_flight - 2
     if not spent or channel.clock.final_time <= newest + 2 * channel.timing.box:
         return done(channel)
+    return _void_if_allowed(channel)
+
+
+def _void_if_allowed(channel: Channel) -> Step:
+    """A head is taken in whatever the rules say to our void: a peer must not make us blind."""
     try:
         return void(channel)
     except SigningRefusedError:

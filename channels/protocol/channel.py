@@ -112,6 +112,7 @@ class Track:
 class Channel:
     """All that the machine knows of one channel; replaced, never changed.
 
+    ``peer_ready``: the peer has said that it sees the channel open.
     ``outbox`` holds what was sent and may have been lost, to be sent again byte for byte after a
     reconnect. ``head`` and both views are None until the chain was read after a start; without
     them nothing is signed. ``disputed_at`` is the newest block that showed a dispute or an end.
@@ -126,6 +127,7 @@ class Channel:
     ledger: Ledger
     mode: Mode = Mode.NORMAL
     mode_reason: str = ""
+    peer_ready: bool = False
     dispute_sent: bool = False
     disputed_at: int = 0
     outbox: tuple[Message, ...] = ()

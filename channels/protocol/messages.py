@@ -145,7 +145,7 @@ class OpenReject:
 
 @attrs.frozen(kw_only=True)
 class Opened:
-    """The transaction that opens the channel is on its way."""
+    """I see the channel open, its deposits final: trade with me."""
 
     channel_id: bytes
 

@@ -92,9 +92,8 @@ def on_open_accept(channel: Channel, message: m.OpenAccept) -> Step:
 
     def finish(signatures: tuple[Signature, ...]) -> Outcome:
         track = Track(opening=opening, mine=signatures[0].expanded(), theirs=message.signature)
-        opened = m.Opened(channel_id=channel.channel_id)
-        submitted = attrs.evolve(channel, phase=Phase.SUBMITTED, track=track, outbox=(opened,))
-        return Outcome(submitted, (Persist(Deed.OPENING), submit_open(submitted), Send(opened)))
+        submitted = attrs.evolve(channel, phase=Phase.SUBMITTED, track=track, outbox=())
+        return Outcome(submitted, (Persist(Deed.OPENING), submit_open(submitted)))
 
     return Step((channel.signable(opening),), finish)
 
@@ -126,6 +125,8 @@ def on_open_reject(channel: Channel, message: m.OpenReject) -> Step:
 
 
 def on_opened(channel: Channel, message: m.Opened) -> Step:
-    """The requester says the opening is on its way; only the chain's word counts."""
+    """The peer sees the channel open too. For our own phase only the chain's word counts."""
     del message
-    return done(channel)
+    if channel.peer_ready:
+        return done(channel)
+    return done(attrs.evolve(channel, peer_ready=True), Persist(Deed.OPENING))

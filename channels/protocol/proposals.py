@@ -215,11 +215,10 @@ def _admit(channel: Channel, proposal: m.HalfSigned, quote: bytes | None) -> Ent
 
     Raises:
         BadNonceError: not the peer's turn, used, or beyond what may be in flight.
-        BadProposalError: not boxed, or boxed beyond what we accept.
+        BadProposalError: not boxed.
         BadSignatureError: not the peer's.
     """
-    ledger, timing = channel.ledger, channel.timing
-    other = channel.side.other
+    ledger, other = channel.ledger, channel.side.other
     if not other.leads(proposal.nonce):
         raise BadNonceError(f"party {other.name} does not sign first at nonce {proposal.nonce}")
     if ledger.entry(proposal.nonce) is not None:
@@ -227,9 +226,8 @@ def _admit(channel: Channel, proposal: m.HalfSigned, quote: bytes | None) -> Ent
     limit = ledger.nonce + channel.terms.max_in_flight - 2
     if not ledger.nonce < proposal.nonce <= limit:
         raise BadNonceError(f"nonce {proposal.nonce}; allowed are {ledger.nonce + 1} to {limit}")
-    latest = channel.clock.head_time + timing.box + 2 * timing.slot
-    if not 0 < proposal.valid_until <= latest:
-        raise BadProposalError(f"a box until {proposal.valid_until}; allowed is up to {latest}")
+    if proposal.valid_until == 0:
+        raise BadProposalError("a box until 0: a permanent state is no proposal")
     state = State(
         channel_id=channel.channel_id,
         nonce=proposal.nonce,

@@ -89,6 +89,7 @@ _MOVING_KINDS: Final[dict[str, Kind]] = {
     "ledger": _LEDGER,
     "mode": enum(Mode),
     "mode_reason": text(400),
+    "peer_ready": BOOLEAN,
     "dispute_sent": BOOLEAN,
     "disputed_at": U64,
     "outbox": many(_MESSAGE, 256),

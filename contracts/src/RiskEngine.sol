@@ -1,24 +1,18 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {FixedPointMathLib} from "solady/utils/FixedPointMathLib.sol";
-
 import {Position, Spot} from "./libraries/Types.sol";
 import {Black76} from "./risk/Black76.sol";
 import {IRiskEngine} from "./risk/IRiskEngine.sol";
 import {Requirement} from "./risk/Requirement.sol";
 import {RiskArrays} from "./risk/RiskArrays.sol";
+import {RiskMoves} from "./risk/RiskMoves.sol";
 import {RiskHashing} from "./risk/RiskHashing.sol";
 import {Bucket, Margins, Move, Moves, RiskParams, Scenario, Series, Tally} from "./risk/RiskTypes.sol";
 import {ScenarioPrice} from "./risk/ScenarioPrice.sol";
 
 /// @notice The pricing and margin arithmetic of the channels, bit for bit that of `channels.pricing`.
 contract RiskEngine is IRiskEngine {
-    uint256 private constant WAD = 1e18;
-
-    /// @dev Greatest close-out shift of a vol, relative to it.
-    uint256 private constant MAX_SHIFT = 0.9e18;
-
     /// @dev One call's arguments and running sums, so that functions take one argument instead of ten.
     struct Context {
         uint256 unit;
@@ -149,7 +143,7 @@ contract RiskEngine is IRiskEngine {
             Bucket[] memory buckets = _nextFeed(context, positions, spots, risk);
             if (buckets.length == 0) break;
             RiskParams calldata params = risk[context.params];
-            Moves memory moves = RiskArrays.moves(buckets, params.priceRange);
+            Moves memory moves = RiskMoves.moves(buckets, params.priceRange);
             Tally memory tally = RiskArrays.empty(moves);
             for (uint256 i = 0; i < buckets.length; ++i) {
                 RiskArrays.clear(tally);
@@ -260,6 +254,16 @@ contract RiskEngine is IRiskEngine {
         }
     }
 
+    function _closeOutShift(RiskParams calldata params, Context memory context, uint256 tau)
+        private
+        pure
+        returns (uint256)
+    {
+        // a time of 2^64 or more has let everything expire, and there is nothing to shift
+        uint256 age = context.time > context.markedAt ? context.time - context.markedAt : 0;
+        return ScenarioPrice.closeOutShift(params.shiftBase, params.shiftPerRootHour, age, tau);
+    }
+
     function _expiry(Position[] calldata held, uint256 i) private pure returns (uint256) {
         return RiskArrays.word(held, i, RiskArrays.EXPIRY);
     }
@@ -278,19 +282,6 @@ contract RiskEngine is IRiskEngine {
         revert NoRiskParams(feed);
     }
 
-    /// @dev (shiftBase + shiftPerRootHour sqrt(hours)) sqrt(30 d / tau), at most `MAX_SHIFT`, in WAD, rounded down.
-    function _closeOutShift(RiskParams calldata params, Context memory context, uint256 tau)
-        private
-        pure
-        returns (uint256 shift)
-    {
-        // times are below 2^64 here, or everything has expired: age x 1e36 < 2^184
-        uint256 age = context.time > context.markedAt ? context.time - context.markedAt : 0;
-        uint256 rootHours = FixedPointMathLib.sqrt(age * WAD * WAD / 1 hours);
-        shift = (params.shiftBase + params.shiftPerRootHour * rootHours / WAD) * ScenarioPrice.rootOfMonth(tau) / WAD;
-        if (shift > MAX_SHIFT) shift = MAX_SHIFT;
-    }
-
     // ---- sums
 
     function _worth(Bucket[] memory buckets) private pure returns (int256 worth) {
@@ -305,7 +296,7 @@ contract RiskEngine is IRiskEngine {
     }
 
     function _tally(Bucket[] memory buckets, RiskParams calldata params) private pure returns (Tally memory tally) {
-        Moves memory moves = RiskArrays.moves(buckets, params.priceRange);
+        Moves memory moves = RiskMoves.moves(buckets, params.priceRange);
         tally = RiskArrays.empty(moves);
         for (uint256 i = 0; i < buckets.length; ++i) {
             RiskArrays.add(tally, buckets[i], moves, params);
@@ -374,7 +365,7 @@ contract RiskEngine is IRiskEngine {
             if (scenario.outliving && !bucket.outlives) continue;
             change += RiskArrays.changeIn(bucket, params, move, mode);
         }
-        uint256 index = scenario.node == 0 ? scenario.number : RiskArrays.GRID;
+        uint256 index = scenario.node == 0 ? scenario.number : RiskMoves.GRID;
         return
             Requirement.weighed(-side * change, index)
                 + Requirement.shortMinimum(quantities, params, context.spot, side);
@@ -389,11 +380,11 @@ contract RiskEngine is IRiskEngine {
     ) private pure returns (Move memory move, uint256 mode) {
         uint256 number = scenario.number;
         if (scenario.node == 0) {
-            if (number >= RiskArrays.GRID) revert NoSuchScenario(context.feed);
-            bool extreme = number >= RiskArrays.GRID - 4;
-            return (RiskArrays.gridMove(params.priceRange, extreme ? number - 7 : number / 2), extreme ? 2 : number % 2);
+            if (number >= RiskMoves.GRID) revert NoSuchScenario(context.feed);
+            bool extreme = number >= RiskMoves.GRID - 4;
+            return (RiskMoves.gridMove(params.priceRange, extreme ? number - 7 : number / 2), extreme ? 2 : number % 2);
         }
-        Moves memory moves = RiskArrays.moves(buckets, params.priceRange);
+        Moves memory moves = RiskMoves.moves(buckets, params.priceRange);
         if (scenario.node >= moves.starts.length) revert NoSuchScenario(context.feed);
         uint256 place = moves.starts[scenario.node - 1];
         if (number < 2) return (moves.list[place], number);

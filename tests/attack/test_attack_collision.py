@@ -130,9 +130,10 @@ def test_a_void_that_crosses_a_higher_nonce_of_the_other() -> None:
     world.propose(A)
     world.deliver_all()
     world.answer(B, accept=False)
+    assert world.phases == [Phase.PROPOSED, Phase.VOIDING]
     world.disconnect()
     world.mine(60, blocks=8)
-    assert world.phases == [Phase.IDLE, Phase.VOIDING]
+    assert world.phases == [Phase.IDLE, Phase.IDLE]
     world.alice.handle(e.RequestClose(now=world.chain.time))
     world.reconnect()
     world.deliver_all()

@@ -484,6 +484,7 @@ class World:
         """Both deposits are on chain and final; both are IDLE."""
         self.deliver_all()
         self.mine(blocks=FINALITY + 2)
+        self.deliver_all()
         assert [peer.phase for peer in self.peers] == [Phase.IDLE, Phase.IDLE]
         return self
 

@@ -87,7 +87,7 @@ library Black76 {
     /// @param log ln(high / low) in Q96, below 2^104. @param s vol x sqrt(tau) in Q96, 1 or more, below 2^106.
     function timeValue(uint256 log, uint256 low, uint256 s) internal pure returns (uint256) {
         unchecked {
-            uint256 h = (log << 96) / s; // numerator < 2^200
+            uint256 h = FixedMath.quotient(log << 96, s); // numerator < 2^200
             uint256 t = s >> 1; // < 2^105
             uint256 far = h + t; // < 2^201
             // low g(d) = high g(h + t) < 2^128 exp(-128): nothing is left
@@ -121,7 +121,7 @@ library Black76 {
     /// @param s vol x sqrt(tau) in Q96, 1 or more, below 2^106.
     function digitalCall(uint256 log, bool above, uint256 s) internal pure returns (uint256) {
         unchecked {
-            uint256 h = (log << 96) / s; // numerator < 2^200
+            uint256 h = FixedMath.quotient(log << 96, s); // numerator < 2^200
             uint256 t = s >> 1; // < 2^105
             if (!above) return _tail(h + t);
             return h >= t ? 1e18 - _tail(h - t) : _tail(t - h);

@@ -6,7 +6,7 @@ import {FixedPointMathLib} from "solady/utils/FixedPointMathLib.sol";
 import {Payoff} from "../libraries/Payoff.sol";
 import {Black76} from "./Black76.sol";
 import {LargestLoss} from "./LargestLoss.sol";
-import {RiskArrays} from "./RiskArrays.sol";
+import {RiskMoves} from "./RiskMoves.sol";
 import {Bucket, RiskParams, Tally} from "./RiskTypes.sol";
 
 /// @notice What a tally requires of a party, and how exact figures become collateral units. The twin of
@@ -23,12 +23,12 @@ library Requirement {
         returns (uint256 total)
     {
         unchecked {
-            total = _worst(tally, side, 0, RiskArrays.GRID - 4);
-            for (uint256 i = RiskArrays.GRID - 4; i < RiskArrays.GRID; ++i) {
+            total = _worst(tally, side, 0, RiskMoves.GRID - 4);
+            for (uint256 i = RiskMoves.GRID - 4; i < RiskMoves.GRID; ++i) {
                 uint256 loss = weighed(int256(_worst(tally, side, i, i + 1)), i);
                 if (loss > total) total = loss;
             }
-            uint256 atNodes = _worst(tally, side, RiskArrays.GRID, tally.near.length);
+            uint256 atNodes = _worst(tally, side, RiskMoves.GRID, tally.near.length);
             if (atNodes > total) total = atNodes;
             total += scaledUp(risk.calendar, tally.within - FixedPointMathLib.abs(tally.net));
             total += scaledUp(risk.strike, tally.gross - tally.within);
@@ -63,8 +63,8 @@ library Requirement {
     function weighed(int256 loss, uint256 index) internal pure returns (uint256) {
         unchecked {
             if (loss <= 0) return 0;
-            if (index < RiskArrays.GRID - 4 || index >= RiskArrays.GRID) return uint256(loss);
-            uint256 divisor = index < RiskArrays.GRID - 2 ? 3 : index == RiskArrays.GRID - 2 ? 6 : 4;
+            if (index < RiskMoves.GRID - 4 || index >= RiskMoves.GRID) return uint256(loss);
+            uint256 divisor = index < RiskMoves.GRID - 2 ? 3 : index == RiskMoves.GRID - 2 ? 6 : 4;
             return (uint256(loss) + divisor - 1) / divisor;
         }
     }
@@ -92,15 +92,23 @@ library Requirement {
     }
 
     /// @notice `fraction` (WAD) of `exact`, rounded up.
+    /// @param fraction below 2^64.
     function scaledUp(uint256 fraction, uint256 exact) internal pure returns (uint256) {
-        return FixedPointMathLib.fullMulDivUp(fraction, exact, WAD);
+        unchecked {
+            // the short way for figures of any market: the product leaves room for the rounding
+            if (exact >> 190 == 0) return (fraction * exact + WAD - 1) / WAD;
+            return FixedPointMathLib.fullMulDivUp(fraction, exact, WAD);
+        }
     }
 
     /// @notice `exact` in collateral units, rounded up.
     /// @dev Reverts if the result would not fit 128 bits by far.
     function unitsUp(uint256 exact, uint256 unit) internal pure returns (uint256) {
-        _fits(exact, unit);
-        return FixedPointMathLib.fullMulDivUp(exact, unit, SCALE);
+        unchecked {
+            if (exact >> 180 == 0 && unit >> 74 == 0) return (exact * unit + SCALE - 1) / SCALE; // the short way
+            _fits(exact, unit);
+            return FixedPointMathLib.fullMulDivUp(exact, unit, SCALE);
+        }
     }
 
     /// @notice `exact` in collateral units, rounded down; of either sign. Fits 128 bits, or reverts.

@@ -14,6 +14,9 @@ import {FixedMath} from "./FixedMath.sol";
 library ScenarioPrice {
     uint256 private constant WAD = 1e18;
 
+    /// @dev Greatest close-out shift of a vol, relative to it.
+    uint256 private constant MAX_SHIFT = 0.9e18;
+
     /// @notice ln(numerator / denominator) in Q96, signed, for 1 <= both < 2^128.
     function logRatio(uint256 numerator, uint256 denominator) internal pure returns (int256) {
         unchecked {
@@ -36,6 +39,21 @@ library ScenarioPrice {
         return rootOfMonth(tau > 1 days ? tau : 1 days);
     }
 
+    /// @notice By how much vols are shifted in a close-out, relative to them: (base + perRootHour sqrt(hours)) sqrt(30 d /
+    /// tau), at most `MAX_SHIFT`, in WAD, rounded down.
+    /// @param age of the marks, seconds, below 2^64. @param tau seconds, 1 or more.
+    function closeOutShift(uint256 base, uint256 perRootHour, uint256 age, uint256 tau)
+        internal
+        pure
+        returns (uint256 shift)
+    {
+        unchecked {
+            uint256 rootHours = FixedPointMathLib.sqrt(age * WAD * WAD / 1 hours); // < 2^87
+            shift = (base + perRootHour * rootHours / WAD) * rootOfMonth(tau) / WAD; // < 2^164
+            if (shift > MAX_SHIFT) shift = MAX_SHIFT;
+        }
+    }
+
     /// @notice vol (1 + rise x growth), rounded down, at most `Black76.MAX_VOL`. @param rise below 2^64.
     function volUp(uint256 vol, uint256 rise, uint256 growth_) internal pure returns (uint256) {
         unchecked {
@@ -51,7 +69,7 @@ library ScenarioPrice {
         }
     }
 
-    /// @notice `forward` times a ratio of figures below 2^128, rounded down.
+    /// @notice `forward` times a ratio of figures from 1 to 2^128, rounded down.
     /// @dev Reverts if the result is no price of the domain.
     function movedForward(uint256 forward, uint256 numerator, uint256 denominator)
         internal
@@ -59,7 +77,7 @@ library ScenarioPrice {
         returns (uint256 moved)
     {
         unchecked {
-            moved = forward * numerator / denominator; // product < 2^256
+            moved = FixedMath.quotient(forward * numerator, denominator); // product < 2^256
             if (moved - 1 >= Black76.MAX_PRICE) revert Black76.PricingDomainError(); // `moved - 1` is huge for 0
         }
     }
