@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FORGE := node_modules/.bin/forge
 
-.PHONY: demo test check forge-test contracts bench fuzz clean
+.PHONY: demo test check forge-test docs contracts bench fuzz clean
 
 $(VENV)/runtime.stamp: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -34,7 +34,12 @@ check: $(VENV)/dev.stamp node_modules/.stamp
 
 forge-test: node_modules/.stamp
 	$(FORGE) fmt --check
-	$(FORGE) test
+	FORGE_SNAPSHOT_CHECK=true $(FORGE) test
+
+docs: $(VENV)/dev.stamp
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	$(BIN)/python docs/generate_tables.py
+	$(BIN)/mkdocs build --strict
 
 contracts: $(VENV)/dev.stamp node_modules/.stamp
 	$(BIN)/python tools/build_artifacts.py

@@ -11,12 +11,15 @@
     │   ├── MarginError          a margin requirement is not met, or has no finite size
     │   ├── StorageError         the database cannot be read or written; signing stops
     │   │   ├── StoreLockedError     another process holds this database
-    │   │   └── SchemaVersionError   written by another version of this library
+    │   │   ├── SchemaVersionError   written by another version of this library
+    │   │   └── JournalBrokenError   the journal was changed, cut or damaged
     │   └── SignerError          the key cannot or will not sign
     ├── PeerError                what the counterparty sent, or did not send
     │   ├── FrameError           bytes that are no frame
     │   │   ├── FrameTooLargeError
     │   │   └── FrameTruncatedError
+    │   ├── LinkClosedError      the connection has ended, or never began
+    │   ├── FloodError           it kept sending above the rate limit
     │   ├── MessageError         a frame that is no message
     │   │   ├── UnknownMessageError
     │   │   ├── UnsupportedVersionError
@@ -47,11 +50,14 @@ __all__ = [
     "ChannelsError",
     "ContractRevertedError",
     "EndpointError",
+    "FloodError",
     "FrameError",
     "FrameTooLargeError",
     "FrameTruncatedError",
     "IllegalCommandError",
     "InvalidValueError",
+    "JournalBrokenError",
+    "LinkClosedError",
     "MalformedMessageError",
     "MarginError",
     "MessageError",
@@ -137,6 +143,16 @@ class SchemaVersionError(StorageError):
     next_step = "open it with the version that wrote it, or migrate it"
 
 
+class JournalBrokenError(StorageError):
+    """The journal was changed, cut or damaged; ``seq`` is its first entry that does not hold."""
+
+    next_step = "stop signing and recover from the peer and the towers: this may lose funds"
+
+    def __init__(self, message: str, *, seq: int) -> None:
+        super().__init__(message)
+        self.seq = seq
+
+
 class SignerError(OurError):
     """The key cannot or will not sign."""
 
@@ -158,6 +174,26 @@ class FrameTooLargeError(FrameError):
 
 class FrameTruncatedError(FrameError):
     """The stream ended inside a frame."""
+
+
+class LinkClosedError(PeerError):
+    """The connection has ended, or never began; ``fault`` says whose doing it was.
+
+    Whether the other side got what was sent last is unknown: after reconnecting, Reestablish finds
+    out. To take it for received, or for lost, **may lose funds**.
+    """
+
+    next_step = "reconnect and reestablish; the channel itself is as it was before"
+
+    def __init__(self, message: str, *, fault: str = PeerError.fault) -> None:
+        super().__init__(message)
+        self.fault = fault
+
+
+class FloodError(PeerError):
+    """The counterparty kept sending above the rate limit, and was dropped."""
+
+    next_step = "reconnect later; raise the limit if the traffic was legitimate"
 
 
 class MessageError(PeerError):

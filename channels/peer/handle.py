@@ -16,6 +16,7 @@ import trio
 
 from channels.errors import (
     IllegalCommandError,
+    InvalidValueError,
     MarginError,
     OurError,
     PeerTimeoutError,
@@ -186,9 +187,12 @@ class PeerChannel:
             ttl: seconds the quote should stand.
 
         Raises:
+            InvalidValueError: a leg or a ``ttl`` that no request can hold.
             RejectedError: the peer names no price.
             PeerTimeoutError: no answer within ``ttl`` seconds.
         """
+        if not 0 < ttl < 1 << 32:
+            raise InvalidValueError(f"a quote that stands for {ttl} s")
         request_id = secrets.token_bytes(16)
         with self._outcomes.quote(request_id) as answer:
             await self._runner.feed(

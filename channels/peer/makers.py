@@ -6,10 +6,11 @@ premium, the new state and its margins follow from those, rounded in the maker's
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 
+from channels.errors import InvalidValueError
 from channels.protocol.changes import Marks, Trade, TradeLeg
 from channels.protocol.events import Draft
 from channels.protocol.messages import Leg
@@ -17,6 +18,8 @@ from channels.protocol.types import Party, Portfolio
 from channels.units import WAD
 
 __all__ = ["Maker", "MakerQuote", "QuoteRequest", "trade_draft"]
+
+MAX_PRICE: Final = (1 << 128) - 1
 
 
 @attrs.frozen(kw_only=True)
@@ -39,11 +42,18 @@ class MakerQuote:
     """A firm price: WAD a unit for each leg, in the request's order, good for ``good_for`` seconds.
 
     ``marks`` prices every series that would be open after the trade.
+
+    Raises:
+        InvalidValueError: no time to take it in.
     """
 
     prices: tuple[int, ...]
     marks: Marks
     good_for: int = 10
+
+    def __attrs_post_init__(self) -> None:
+        if self.good_for <= 0:
+            raise InvalidValueError(f"a quote good for {self.good_for} s")
 
 
 class Maker(Protocol):
@@ -62,7 +72,15 @@ def trade_draft(
     marks: Marks,
     unit: int,
 ) -> Draft:
-    """The trade these prices make, its premium rounded in favour of the side that quotes."""
+    """The trade these prices make, its premium rounded in favour of the side that quotes.
+
+    Raises:
+        InvalidValueError: not one price a leg, or one that no trade can hold.
+    """
+    if len(prices) != len(legs):
+        raise InvalidValueError(f"{len(prices)} prices for {len(legs)} legs")
+    for price in prices:
+        _check_price(price)
     trade_legs = tuple(
         TradeLeg(
             feed=leg.feed,
@@ -79,3 +97,8 @@ def trade_draft(
     quoter_is_b = requester is Party.A
     premium = -(-exact // scale) if quoter_is_b else exact // scale
     return Draft(change=Trade(trade_id=trade_id, premium=premium, legs=trade_legs), marks=marks)
+
+
+def _check_price(price: object) -> None:
+    if not isinstance(price, int) or not 0 <= price <= MAX_PRICE:
+        raise InvalidValueError(f"no price: {price}")

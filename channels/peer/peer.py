@@ -42,7 +42,6 @@ from channels.peer.session import LIMITS, Line, Session, greet
 from channels.peer.waiting import Outcomes
 from channels.protocol import codec, records
 from channels.protocol import messages as m
-from channels.protocol.calls import Call
 from channels.protocol.changes import Marks, Remark, Settlement, Trade, marks_of
 from channels.protocol.channel import OPEN_PHASES, Channel, Phase, Timing
 from channels.protocol.effects import (
@@ -298,20 +297,14 @@ class Peer:
             signer=self._signer,
             wallet=self._wallet,
             store=self._store,
-            submit=lambda call, key: self._nursery.start_soon(self._submit, call, key),
+            submit=lambda call, key: self._start(
+                channel.channel_id, partial(self._chain.submit, call, key=key)
+            ),
             notify=self._on_notice,
         )
 
     def _handle(self, runner: Runner) -> PeerChannel:
-        return PeerChannel(self, runner, self._outcomes[runner.channel.channel_id])
-
-    async def _submit(self, call: Call, key: bytes) -> None:
-        try:
-            await self._chain.submit(call, key=key)
-        except BugError:
-            raise
-        except ChannelsError as error:
-            self._tell(NO_CHANNEL, error)
+        return PeerChannel(self, runner, self._outcomes[runner.channel_id])
 
     # -- connections
 
@@ -407,7 +400,7 @@ class Peer:
             if len(self._opening) >= MAX_UNDECIDED:
                 raise OurError("too many openings wait for a decision", next_step="ask later")
             self._opening.add(identity)
-            self._nursery.start_soon(self._decide_opening, identity, session, request)
+            self._start(identity, partial(self._decide_opening, identity, session, request))
 
     async def _decide_opening(
         self, identity: bytes, session: Session, request: m.OpenRequest
@@ -422,8 +415,6 @@ class Peer:
                 await self._adopt_new(step.finish((signature,)))
         except InvalidValueError as error:
             objection = m.Reason.INVALID, str(error.args[0])
-        except BugError:
-            raise
         except ChannelsError as error:
             self._tell(identity, error)
             objection = m.Reason.BUSY, "we cannot decide for now"
@@ -462,45 +453,50 @@ class Peer:
                 continue
 
     def _on_notice(self, runner: Runner, notice: Notice) -> None:
-        identity = runner.channel.channel_id
+        identity = runner.channel_id
         outcomes = self._outcomes[identity]
         outcomes.tell(notice)
         self._tell(identity, notice)
         match notice:
             case ProposalReceived(request_id=None):
-                self._nursery.start_soon(
-                    self._guarded, runner, partial(self._decide, runner, notice)
-                )
+                self._start(identity, partial(self._decide, runner, notice))
             case ProposalReceived(request_id=bytes(request_id)):
                 if not outcomes.offer(request_id, notice):
                     reject = Answer(
                         nonce=notice.nonce, accept=False, now=self.now(), text="not asked for"
                     )
-                    self._nursery.start_soon(self._guarded, runner, partial(runner.feed, reject))
+                    self._start(identity, partial(runner.feed, reject))
             case QuoteRequested():
                 self._on_quote_request(runner, notice.request)
             case CloseRequested():
                 accept = Answer(nonce=notice.closing.nonce, accept=True, now=self.now())
-                self._nursery.start_soon(self._guarded, runner, partial(runner.feed, accept))
+                self._start(identity, partial(runner.feed, accept))
 
-    async def _guarded(self, runner: Runner, work: Callable[[], Awaitable[object]]) -> None:
-        """A decision that fails is told, and never takes the peer down."""
+    def _start(self, identity: bytes, work: Callable[[], Awaitable[object]]) -> None:
+        self._nursery.start_soon(self._guarded, identity, work)
+
+    async def _guarded(self, identity: bytes, work: Callable[[], Awaitable[object]]) -> None:
+        """A decision that fails is told, and never takes the peer down.
+
+        Not even a bug does: the step that met it changed nothing, and a counterparty that knows how
+        to cause it could else end every other channel.
+        """
         try:
             await work()
-        except BugError:
-            raise
         except ChannelsError as error:
-            self._tell(runner.channel.channel_id, error)
+            self._tell(identity, error)
+        except Exception as error:
+            bug = BugError(f"a decision ended in {error!r}")
+            bug.__cause__ = error
+            self._tell(identity, bug)
 
     async def _decide(self, runner: Runner, proposal: ProposalReceived) -> None:
         """Answer a proposal that no request of ours asked for."""
         handle = self._handle(runner)
         try:
             objection = await self._objection(runner.channel, proposal)
-        except BugError:
-            raise
         except ChannelsError as error:
-            self._tell(runner.channel.channel_id, error)
+            self._tell(runner.channel_id, error)
             objection = m.Reason.BUSY, "we cannot decide for now"
         if objection is not None:
             await handle.decline(proposal.nonce, *objection)
@@ -542,7 +538,7 @@ class Peer:
                 return m.Reason.DECLINED, "we did not ask for this trade"
 
     def _on_quote_request(self, runner: Runner, request: m.RequestForQuote) -> None:
-        identity = runner.channel.channel_id
+        identity = runner.channel_id
         asked = self._quoting.setdefault(identity, set())
         if request.request_id in asked:
             return
@@ -552,10 +548,10 @@ class Peer:
             work = partial(runner.feed, refuse)
         else:
             asked.add(request.request_id)
-        self._nursery.start_soon(self._guarded, runner, work)
+        self._start(identity, work)
 
     async def _quote(self, runner: Runner, request: m.RequestForQuote) -> None:
-        identity = runner.channel.channel_id
+        identity = runner.channel_id
         refuse = RefuseQuote(request_id=request.request_id, reason=m.Reason.DECLINED)
         try:
             quote = await self._price(runner.channel, request)
@@ -606,7 +602,7 @@ class Peer:
 
     async def _on_chain(self, identity: bytes, event: ChainSeen) -> None:
         runner = self._runners[identity]
-        await self._guarded(runner, partial(runner.feed, event))
+        await self._guarded(runner.channel_id, partial(runner.feed, event))
 
     def _watched(self) -> dict[bytes, Phase]:
         return {identity: runner.channel.phase for identity, runner in self._runners.items()}
@@ -619,8 +615,8 @@ class Peer:
             self._adopt(channel)
         await self._nursery.start(watch_chain, self._chain, self._watched, self._on_chain)
         for runner in list(self._runners.values()):
-            await self._guarded(runner, partial(runner.feed, Resume()))
-            await self._guarded(runner, partial(self._decline_forgotten, runner))
+            await self._guarded(runner.channel_id, partial(runner.feed, Resume()))
+            await self._guarded(runner.channel_id, partial(self._decline_forgotten, runner))
         if listen is not None:
             await self._nursery.start(self._listen, listen)
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import trio
 
+from channels.errors import InvalidValueError
 from channels.protocol import codec, machine, records
 from channels.protocol.calls import Call
 from channels.protocol.channel import Channel
@@ -56,6 +57,11 @@ class Runner:
         self._changed: trio.Event | None = None
 
     @property
+    def channel_id(self) -> bytes:
+        """The channel's identifier."""
+        return self.channel.channel_id
+
+    @property
     def counterparty(self) -> Address:
         """The other side's signer."""
         return self.channel.terms.signer(self.channel.side.other)
@@ -84,17 +90,18 @@ class Runner:
 
     async def perform(self, outcome: Outcome, reply: Outbound | None = None) -> None:
         """Store first; then send, submit and tell."""
-        batch = self._batch(outcome)
+        try:
+            batch = self._batch(outcome)
+            sent = [each.message for each in outcome.effects if isinstance(each, Send)]
+            frames = [codec.encode(each) for each in sent]
+        except Exception as error:
+            raise InvalidValueError(f"a value that no message can hold: {error}") from error
         if batch:
             await self._store.commit(batch)
         self.channel = outcome.channel
-        frames: list[bytes] = []
         for effect in outcome.effects:
-            match effect:
-                case Send():
-                    frames.append(codec.encode(effect.message))
-                case Submit():
-                    self._submit(effect.call, effect.key)
+            if isinstance(effect, Submit):
+                self._submit(effect.call, effect.key)
         if frames:
             (self.outbound if reply is None else reply).post(frames)
         for effect in outcome.effects:

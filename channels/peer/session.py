@@ -17,6 +17,7 @@ from channels.errors import (
     BugError,
     ChannelsError,
     FrameError,
+    LinkClosedError,
     OurError,
     PeerError,
     PeerTimeoutError,
@@ -28,7 +29,6 @@ from channels.protocol import codec
 from channels.protocol import messages as m
 from channels.protocol.eip712 import Address
 from channels.protocol.types import Domain
-from channels.transport.errors import LinkClosedError
 from channels.transport.limits import LinkLimits, RateLimit
 from channels.transport.link import Link
 

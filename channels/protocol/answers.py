@@ -21,7 +21,7 @@ from channels.protocol import messages as m
 from channels.protocol import rules
 from channels.protocol.changes import Remark
 from channels.protocol.channel import Channel, Phase
-from channels.protocol.checks import eases_risk
+from channels.protocol.checks import check_mode, eases_risk
 from channels.protocol.effects import (
     ChangeConfirmed,
     ChangeRejected,
@@ -66,12 +66,15 @@ def accept_change(channel: Channel, command: Answer, entry: Entry) -> Step:
         raise IllegalCommandError(f"nothing to accept at nonce {command.nonce}")
     _check_timeliness(channel, state, command.now)
     around = channel.circumstances
+    eased = eases_risk(channel, entry.change, state.portfolio, channel.side)
+    # The mode may have changed while the proposal waited for this decision.
+    check_mode(channel, eased=eased)
     rules.check(
         Candidate(
             value=state,
             quote=entry.quote,
             remark=isinstance(entry.change, Remark),
-            reduces_risk=eases_risk(channel, entry.change, state.portfolio, channel.side),
+            reduces_risk=eased,
         ),
         around,
     )

@@ -24,7 +24,7 @@ from channels.protocol.types import (
 )
 from channels.units import DAY, HOUR, WAD
 
-__all__ = ["check_content", "check_risk", "check_terms", "eases_risk", "objection_to"]
+__all__ = ["check_content", "check_mode", "check_risk", "check_terms", "eases_risk", "objection_to"]
 
 _TERM_BOUNDS: Final = {
     "dispute_window": (HOUR, 30 * DAY),
@@ -81,8 +81,9 @@ def check_terms(terms: Terms) -> None:
     )
     if bytes(20) in addresses:
         raise InvalidValueError("no address of the terms may be zero")
-    if terms.party_a == terms.party_b or terms.signer_a == terms.signer_b:
-        raise InvalidValueError("the two parties differ, and so do their signers")
+    a, b = {terms.party_a, terms.signer_a}, {terms.party_b, terms.signer_b}
+    if a & b:
+        raise InvalidValueError("no party or signer of one side is also the other's")
     if terms.unit == 0 or terms.risk_hash == bytes(32):
         raise InvalidValueError("unit and risk_hash may not be zero")
 
@@ -117,10 +118,7 @@ def check_content(channel: Channel, change: Change, portfolio: Portfolio) -> Non
     _check_marks_time(channel, change, portfolio)
     _check_series(channel, change, portfolio)
     eased = {side: eases_risk(channel, change, portfolio, side) for side in Party}
-    if channel.mode is Mode.HALTED:
-        raise InvalidValueError(f"halted: {channel.mode_reason}")
-    if channel.mode is Mode.REDUCE_ONLY and not eased[channel.side]:
-        raise InvalidValueError(f"only what reduces our risk: {channel.mode_reason}")
+    check_mode(channel, eased=eased[channel.side])
     for side in Party:
         if not eased[side] and not channel.meets_margin(side, portfolio):
             raise MarginError(
@@ -128,6 +126,18 @@ def check_content(channel: Channel, change: Change, portfolio: Portfolio) -> Non
                 f"an initial margin of {portfolio.margin(side)}",
                 next_step="deposit more, or trade less",
             )
+
+
+def check_mode(channel: Channel, *, eased: bool) -> None:
+    """Check that the circuit breaker lets a change pass; ``eased``: it eases our risk.
+
+    Raises:
+        InvalidValueError: halted, or only what eases our risk may pass.
+    """
+    if channel.mode is Mode.HALTED:
+        raise InvalidValueError(f"halted: {channel.mode_reason}")
+    if channel.mode is Mode.REDUCE_ONLY and not eased:
+        raise InvalidValueError(f"only what reduces our risk: {channel.mode_reason}")
 
 
 def _check_marks_time(channel: Channel, change: Change, portfolio: Portfolio) -> None:

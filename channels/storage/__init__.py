@@ -7,14 +7,13 @@ that depends on the batch may leave the process, or it **may lose funds**.
 
 from __future__ import annotations
 
-from channels.storage.journal import JournalBrokenError, JournalEntry, JournalHead, verify_journal
+from channels.storage.journal import JournalEntry, JournalHead, verify_journal
 from channels.storage.store import Records, Store, open_store
 from channels.storage.writes import AppendJournal, DeleteRecord, PutChannel, PutRecord, Write
 
 __all__ = [
     "AppendJournal",
     "DeleteRecord",
-    "JournalBrokenError",
     "JournalEntry",
     "JournalHead",
     "PutChannel",

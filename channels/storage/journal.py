@@ -18,23 +18,13 @@ from typing import Final
 
 import attrs
 
-from channels.errors import StorageError
+from channels.errors import JournalBrokenError, StorageError
 from channels.protocol.eip712 import keccak
 
 __all__ = ["JournalBrokenError", "JournalEntry", "JournalHead", "entry_hash", "verify_journal"]
 
 COLUMNS: Final = "seq, channel_id, time, kind, body, hash"
 """Columns of the journal in the order of an entry's fields."""
-
-
-class JournalBrokenError(StorageError):
-    """The journal was changed, cut or damaged; ``seq`` is its first entry that does not hold."""
-
-    next_step = "stop signing and recover from the peer and the towers: this may lose funds"
-
-    def __init__(self, message: str, *, seq: int) -> None:
-        super().__init__(message)
-        self.seq = seq
 
 
 @attrs.frozen(kw_only=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from channels.transport.backoff import Backoff
 from channels.transport.endpoints import Server, StreamWrapper, connect, serve
-from channels.transport.errors import FloodError, LinkClosedError
 from channels.transport.framing import MAX_FRAME, FrameDecoder, encode_frames
 from channels.transport.limits import LinkLimits, RateLimit
 from channels.transport.link import Link
@@ -16,10 +15,8 @@ from channels.transport.link import Link
 __all__ = [
     "MAX_FRAME",
     "Backoff",
-    "FloodError",
     "FrameDecoder",
     "Link",
-    "LinkClosedError",
     "LinkLimits",
     "RateLimit",
     "Server",

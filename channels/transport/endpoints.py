@@ -13,9 +13,8 @@ from typing import Final
 
 import trio
 
-from channels.errors import PeerError, PeerTimeoutError
+from channels.errors import LinkClosedError, PeerError, PeerTimeoutError
 from channels.transport.addresses import UnixAddress, parse_address, source_of
-from channels.transport.errors import LinkClosedError
 from channels.transport.limits import LinkLimits
 from channels.transport.link import Link
 from channels.transport.sockets import listen

@@ -7,8 +7,7 @@ from typing import Final
 
 import attrs
 
-from channels.errors import InvalidValueError
-from channels.transport.errors import FloodError
+from channels.errors import FloodError, InvalidValueError
 
 __all__ = ["LinkLimits", "RateLimit", "Throttle"]
 

@@ -16,8 +16,7 @@ from typing import Final
 import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task
 
-from channels.errors import FrameError, PeerTimeoutError
-from channels.transport.errors import FloodError, LinkClosedError
+from channels.errors import FloodError, FrameError, LinkClosedError, PeerTimeoutError
 from channels.transport.framing import FrameDecoder, encode_frames
 from channels.transport.limits import LinkLimits, Throttle
 

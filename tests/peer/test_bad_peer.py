@@ -23,9 +23,11 @@ from channels.errors import (
     BadSignatureError,
     BugError,
     ChannelsError,
+    FloodError,
     FrameError,
     FrameTooLargeError,
     FrameTruncatedError,
+    LinkClosedError,
     MalformedMessageError,
     NonCanonicalError,
     PeerError,
@@ -41,7 +43,6 @@ from channels.protocol.changes import Marks, Remark, SeriesMark, Trade, TradeLeg
 from channels.protocol.eip712 import Address
 from channels.protocol.signing import LocalSigner, Signature
 from channels.protocol.types import Closing, Party, State
-from channels.transport.errors import FloodError, LinkClosedError
 from channels.transport.limits import LinkLimits, RateLimit
 from tests.chain.world import World
 from tests.peer.world import (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -24,8 +24,8 @@ from channels.errors import (
     StorageError,
 )
 from channels.peer import MakerQuote, QuoteRequest
-from channels.protocol.channel import Phase
 from channels.protocol.changes import Marks, Trade
+from channels.protocol.channel import Phase
 from channels.protocol.effects import Deed
 from channels.protocol.eip712 import Address
 from channels.protocol.messages import OpenRequest
@@ -359,7 +359,7 @@ async def test_a_bad_maker_refuses_and_the_peer_survives(
 async def test_a_hanging_maker_is_given_up(world: World, tmp_path: Path) -> None:
     async with trading(world, tmp_path) as pair:
         setup = pair.bob.peer._setup
-        pair.bob.peer._setup = attrs.evolve(setup, maker=hanging)
+        pair.bob.peer._setup = attrs.evolve(setup, maker=cast(Any, hanging))
         with pytest.raises(ChannelsError):
             await pair.channel.request_quote([put(pair.alice)], ttl=1)
         assert "did not answer" in str(await error_told(pair.bob, OurError))
@@ -406,7 +406,7 @@ async def test_undecided_opening_holds_up_no_trade(world: World, tmp_path: Path)
     async def slow(request: OpenRequest) -> bool:
         asked.set()
         await trio.sleep_forever()
-        return True
+        raise AssertionError
 
     async with trading(world, tmp_path) as pair, trio.open_nursery() as nursery:
         setup = pair.bob.peer._setup
@@ -457,7 +457,7 @@ async def test_market_that_leaves_out_a_series(
 async def test_decision_takes_too_long(world: World, tmp_path: Path) -> None:
     async def slow(trade: Trade, portfolio: Portfolio) -> bool:
         await trio.sleep_forever()
-        return True
+        raise AssertionError
 
     async with trading(world, tmp_path) as pair:
         setup = pair.bob.peer._setup

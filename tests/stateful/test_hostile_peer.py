@@ -66,6 +66,8 @@ class Watched(World):
         known = self.digests.setdefault(value.nonce, emitted.digest)
         assert known == emitted.digest, f"two different things at nonce {value.nonce}"
         assert not before.dispute_sent, "signed though her dispute can still be mined"
+        if isinstance(value, State) and value.permanent and not A.leads(value.nonce):
+            self._check_countersigned(peer, value, emitted.base, after)
         voids = isinstance(value, State) and value.permanent and A.leads(value.nonce)
         if voids and isinstance(value, State) and value.portfolio == emitted.base:
             assert after.head is not None
@@ -77,6 +79,28 @@ class Watched(World):
                 )
                 if bound and each.value is not value and isinstance(old, State):
                     assert old.portfolio == value.portfolio, "a void above what still binds her"
+
+    def _check_countersigned(
+        self, peer: Peer, value: State, base: Portfolio, after: Channel
+    ) -> None:
+        """A permanent state made whole carries what the chain would take now, else F's."""
+        assert after.head is not None
+        assert after.view is not None
+        now, recorded = after.head.timestamp, after.view.nonce
+        boxed = [
+            each.value
+            for each in peer.emitted
+            if isinstance(each.value, State)
+            and each.value.valid_until
+            and each.value.nonce > peer.channel.ledger.nonce
+            and (each.value.valid_until >= now or each.value.nonce == recorded)
+        ]
+        if value.portfolio != base:
+            assert value.portfolio in [each.portfolio for each in boxed], "confirmed too late"
+            return
+        heard = {each.nonce for each in peer.channel.ledger.entries if each.theirs is not None}
+        taken = [each for each in boxed if each.nonce in heard and each.nonce >= recorded]
+        assert all(each.portfolio == base for each in taken), "voided what he had accepted"
 
 
 class HostilePeer(RuleBasedStateMachine):

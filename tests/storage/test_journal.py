@@ -11,10 +11,9 @@ import pytest
 import trio
 from Crypto.Hash import keccak as independent_keccak
 
-from channels.errors import StorageError
+from channels.errors import JournalBrokenError, StorageError
 from channels.storage import (
     AppendJournal,
-    JournalBrokenError,
     JournalHead,
     PutChannel,
     open_store,

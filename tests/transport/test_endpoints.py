@@ -17,12 +17,13 @@ import trio
 from channels.errors import (
     FrameTooLargeError,
     InvalidValueError,
+    LinkClosedError,
     OurError,
     PeerError,
     PeerTimeoutError,
     RejectedError,
 )
-from channels.transport import Link, LinkClosedError, LinkLimits, connect, serve
+from channels.transport import Link, LinkLimits, connect, serve
 
 
 def _has_ipv6() -> bool:

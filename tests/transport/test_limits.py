@@ -8,8 +8,8 @@ import pytest
 import trio
 import trio.testing
 
-from channels.errors import InvalidValueError, PeerError
-from channels.transport import FloodError, Link, LinkClosedError, LinkLimits, RateLimit
+from channels.errors import FloodError, InvalidValueError, LinkClosedError, PeerError
+from channels.transport import Link, LinkLimits, RateLimit
 from channels.transport.limits import Throttle
 from channels.transport.memory import memory_links
 

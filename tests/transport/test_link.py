@@ -16,9 +16,10 @@ from channels.errors import (
     FrameTooLargeError,
     FrameTruncatedError,
     InvalidValueError,
+    LinkClosedError,
     PeerTimeoutError,
 )
-from channels.transport import Link, LinkClosedError, LinkLimits, encode_frames
+from channels.transport import Link, LinkLimits, encode_frames
 from channels.transport.memory import memory_links
 
 Clock = trio.testing.MockClock  # every test takes the clock that jumps
