@@ -286,7 +286,7 @@ class PeerChannel:
                     break
                 if not isinstance(notice, ProposalLapsed):
                     return self._confirmed(notice, nonce, draft.change, ours=True)
-                if not notice.overtaken:
+                if not (notice.overtaken or _collided(self.state, nonce)):
                     raise PeerTimeoutError("the peer neither accepted nor rejected in the box")
         raise PeerTimeoutError(
             f"no answer within {timeout:g} s",
@@ -387,6 +387,14 @@ def _is_opened(channel: Channel) -> bool:
 
 def _may_propose(channel: Channel) -> bool:
     return channel.phase is Phase.IDLE or channel.phase > Phase.CLOSING
+
+
+def _collided(channel: Channel, nonce: int) -> bool:
+    """Whether a proposal of the peer's went before ours, and we declined it."""
+    return any(
+        each.nonce > nonce and each.declined and not channel.side.leads(each.nonce)
+        for each in channel.ledger.entries
+    )
 
 
 def _proposed_nonce(channel: Channel) -> int:

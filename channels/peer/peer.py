@@ -462,15 +462,12 @@ class Peer:
                 self._start(identity, partial(self._decide, runner, notice))
             case ProposalReceived(request_id=bytes(request_id)):
                 if not outcomes.offer(request_id, notice):
-                    reject = Answer(
-                        nonce=notice.nonce, accept=False, now=self.now(), text="not asked for"
-                    )
-                    self._start(identity, partial(runner.feed, reject))
+                    self._start(identity, partial(self._decline_quote, runner, notice.nonce))
             case QuoteRequested():
                 self._on_quote_request(runner, notice.request)
             case CloseRequested():
-                accept = Answer(nonce=notice.closing.nonce, accept=True, now=self.now())
-                self._start(identity, partial(runner.feed, accept))
+                nonce = notice.closing.nonce
+                self._start(identity, partial(self._accept_closing, runner, nonce))
 
     def _start(self, identity: bytes, work: Callable[[], Awaitable[object]]) -> None:
         self._nursery.start_soon(self._guarded, identity, work)
@@ -489,6 +486,14 @@ class Peer:
             bug = BugError(f"a decision ended in {error!r}")
             bug.__cause__ = error
             self._tell(identity, bug)
+
+    async def _decline_quote(self, runner: Runner, nonce: int) -> None:
+        entry = runner.channel.ledger.entry(nonce)
+        if entry is not None and not entry.declined:  # declined with the quote's other side
+            await self._handle(runner).decline(nonce, text="not asked for")
+
+    async def _accept_closing(self, runner: Runner, nonce: int) -> None:
+        await runner.feed(Answer(nonce=nonce, accept=True, now=self.now()))
 
     async def _decide(self, runner: Runner, proposal: ProposalReceived) -> None:
         """Answer a proposal that no request of ours asked for."""

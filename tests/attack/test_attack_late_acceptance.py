@@ -137,3 +137,20 @@ def test_an_accept_in_the_last_second_can_be_confirmed() -> None:
     world.mine(120, censor=True)
     world.deliver(A, late)
     assert world.alice.channel.ledger.nonce == 2
+
+
+def test_a_late_accept_beside_a_closing_does_not_blind_us() -> None:
+    """The void that it is owed is refused while our Closing lives; the next head is still seen."""
+    world = opened()
+    world.propose(A)
+    world.deliver_all()
+    world.answer(B)
+    late = world.wires[A].popleft()
+    world.mine(60, blocks=6, censor=True)
+    assert world.phases[A] is Phase.IDLE
+    world.alice.handle(e.RequestClose(now=world.chain.time))
+    world.deliver(A, late)
+    world.chain.mine(60, censor=True)
+    world.alice.see()
+    assert world.alice.channel.head == world.chain.seen().head
+    assert [each.value.nonce for each in world.alice.emitted if not each.value.valid_until] == []

@@ -22,7 +22,7 @@ import trio
 
 from channels.chain import Finality, LocalAccount, open_chain, open_provider
 from channels.errors import ChannelsError, RejectedError
-from channels.peer import Leg, Peer, PeerChannel, open_peer
+from channels.peer import Leg, MakerQuote, Peer, PeerChannel, QuoteRequest, open_peer
 from channels.pricing.instruments import Put
 from channels.protocol import codec
 from channels.protocol import messages as m
@@ -162,11 +162,11 @@ class Trading:
         return {each.channel_id.hex(): await _settled(each) for each in self._peer.channels}
 
     async def propose(self) -> None:
-        await self._channel.propose_trade(self._legs(1), [120 * WAD])
+        await self._channel.propose_trade(self._legs(1), [_some_price()])
 
     async def refused(self) -> None:
         try:
-            await self._channel.propose_trade(self._legs(REFUSED), [120 * WAD])
+            await self._channel.propose_trade(self._legs(REFUSED), [_some_price()])
         except RejectedError:
             return
         raise AssertionError("not refused")
@@ -196,6 +196,22 @@ async def _settled(channel: PeerChannel) -> tuple[str, int, str]:
     full = channel.state.ledger.full
     digest = channel.state.domain.digest(full.state)
     return channel.phase.name, full.state.nonce, digest.hex()
+
+
+def _some_price() -> int:
+    """Never the same again, so that no state signed after a restart is one signed before."""
+    return 120 * WAD + secrets.randbelow(WAD)
+
+
+@attrs.frozen
+class _FickleMaker:
+    """Quotes another price every time."""
+
+    honest: FairMaker
+
+    async def __call__(self, request: QuoteRequest) -> MakerQuote | None:
+        quote = await self.honest(request)
+        return None if quote is None else attrs.evolve(quote, prices=(_some_price(),))
 
 
 async def _accept_trade(trade: Trade, portfolio: Portfolio) -> bool:
@@ -237,7 +253,7 @@ async def trader(config: dict[str, Any], answered: Answered) -> None:
                 store=store,
                 listen=config["listen"],
                 market=market,
-                maker=FairMaker(market),
+                maker=_FickleMaker(FairMaker(market)),
                 accept_opening=accept_opening,
                 accept_trade=_accept_trade,
                 clock=market.clock,

@@ -259,7 +259,6 @@ async def test_kill_9_at_every_boundary(leads: bool, anvil_url: str, tmp_path: P
             assert len(passed) >= 6, passed
             for number in range(1, len(passed) + 1):
                 deaths += 1
-                print(deed, passed[number - 1])
                 await die_at(roles, deed, number, deaths)
                 await roles.leader.ask("propose")
                 await roles.settled()

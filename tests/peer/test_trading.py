@@ -221,6 +221,22 @@ async def test_simultaneous_proposals_both_come_to_stand(world: World, tmp_path:
         assert lapsed.overtaken
 
 
+async def test_simultaneous_proposals_one_declined(world: World, tmp_path: Path) -> None:
+    """Bob's goes first and is declined; Alice's is made again once the box of the first is over."""
+
+    async def no(trade: Trade, portfolio: Portfolio) -> bool:
+        return False
+
+    async with trading(world, tmp_path, alice={"accept_trade": no}) as pair:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pair.channel.propose_trade, [put(pair.alice)], [100 * WAD])
+            with pytest.raises(RejectedError, match="did not ask"):
+                await pair.bob.channel.propose_trade([put(pair.bob)], [90 * WAD])
+            await pair.travel(by=121)
+        ours, _ = await pair.settled()
+        assert ours.portfolio.net_to_b == 100 * UNIT
+
+
 async def test_many_proposals_at_once_all_come_to_stand(world: World, tmp_path: Path) -> None:
     async with trading(world, tmp_path) as pair:
         async with trio.open_nursery() as nursery:

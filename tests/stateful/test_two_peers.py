@@ -469,8 +469,8 @@ class TwoPeers(RuleBasedStateMachine):
 
 
 TwoPeers.TestCase.settings = settings(
-    max_examples=2_000 if FUZZ else 120,
-    stateful_step_count=80 if FUZZ else 40,
+    max_examples=2_000 if FUZZ else 600,
+    stateful_step_count=80 if FUZZ else 50,
     deadline=None,
     derandomize=not FUZZ,
     suppress_health_check=list(HealthCheck),
