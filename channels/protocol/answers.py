@@ -183,9 +183,9 @@ def _is_closing(channel: Channel, nonce: int) -> bool:
     return entry is not None and isinstance(entry.value, Closing)
 
 
-def _may_sign(channel: Channel, killer: State) -> bool:
+def _may_sign(channel: Channel, value: State | Closing) -> bool:
     try:
-        rules.check(Candidate(value=killer), channel.circumstances)
+        rules.check(Candidate(value=value), channel.circumstances)
     except SigningRefusedError:
         return False
     return True
@@ -384,14 +384,14 @@ def on_reject(channel: Channel, message: m.Reject) -> Step:
     if entry.theirs is not None:
         raise UnexpectedMessageError(f"a Reject of nonce {message.nonce} after its Accept")
     notice = Notify(ChangeRejected(nonce=message.nonce, reason=message.reason, text=message.text))
-    if message.void is None:
-        if entry.declined:
-            return done(channel)
-        marked = channel.ledger.with_entry(attrs.evolve(entry, declined=True))
-        return done(attrs.evolve(channel, ledger=marked), Persist(Deed.REJECTED), notice)
-    half = _void_entry(channel, message.void_nonce, message.void)
-    rules.check(Candidate(value=half.value), channel.circumstances)
-    return _countersign(channel, half, ours=True, notice=notice)
+    if message.void is not None:
+        half = _void_entry(channel, message.void_nonce, message.void)
+        if _may_sign(channel, half.value):
+            return _countersign(channel, half, ours=True, notice=notice)
+    if entry.declined:
+        return done(channel)
+    marked = channel.ledger.with_entry(attrs.evolve(entry, declined=True))
+    return done(attrs.evolve(channel, ledger=marked), Persist(Deed.REJECTED), notice)
 
 
 def _void_entry(channel: Channel, nonce: int, signature: Signature) -> Entry:

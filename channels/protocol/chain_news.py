@@ -11,7 +11,6 @@ from channels.protocol.answers import (
     resting_phase,
     void,
 )
-from channels.protocol.calls import Checkpoint
 from channels.protocol.channel import OPEN_PHASES, Channel, Mode, Phase
 from channels.protocol.closing import submit_close
 from channels.protocol.effects import (
@@ -28,7 +27,6 @@ from channels.protocol.effects import (
     RecoveryNeeded,
     Send,
     Step,
-    Submit,
     done,
 )
 from channels.protocol.events import (
@@ -36,7 +34,7 @@ from channels.protocol.events import (
     StartDispute,
 )
 from channels.protocol.facts import OnChainPhase
-from channels.protocol.lifecycle import start_dispute, submit_dispute
+from channels.protocol.lifecycle import start_dispute, submit_checkpoint, submit_dispute
 from channels.protocol.types import Closing, State
 
 __all__ = ["on_chain"]
@@ -235,8 +233,7 @@ def _unconfirmed(channel: Channel) -> Step:
         reduced = attrs.evolve(
             channel, mode=max(channel.mode, Mode.REDUCE_ONLY), mode_reason=reason
         )
-        key = b"checkpoint" + channel.channel_id + boxed.nonce.to_bytes(8, "big")
-        submit = Submit(Checkpoint(terms=channel.terms, newest=evidence), key)
+        submit = submit_checkpoint(channel, evidence)
         if channel.mode is not Mode.NORMAL:
             return done(reduced, submit)
         notice = Notify(ModeChanged(mode=reduced.mode, reason=reason))

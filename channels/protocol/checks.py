@@ -11,7 +11,15 @@ from __future__ import annotations
 from typing import Final
 
 from channels.errors import InvalidValueError, MarginError
-from channels.protocol.changes import Change, Remark, Trade, apply, marks_of, reduces_risk
+from channels.protocol.changes import (
+    Change,
+    Remark,
+    Settlement,
+    Trade,
+    apply,
+    marks_of,
+    reduces_risk,
+)
 from channels.protocol.channel import Channel, Mode
 from channels.protocol.messages import HalfSigned, Reason
 from channels.protocol.types import (
@@ -157,6 +165,10 @@ def _check_marks_time(channel: Channel, change: Change, portfolio: Portfolio) ->
 
 
 def _check_series(channel: Channel, change: Change, portfolio: Portfolio) -> None:
+    if isinstance(change, Settlement):
+        head_time = 0 if channel.head is None else channel.head.timestamp
+        if change.expiry > head_time:
+            raise InvalidValueError(f"nothing to settle before its expiry at {change.expiry}")
     if not isinstance(change, Trade):
         return
     feeds = {each.feed for each in channel.risk}

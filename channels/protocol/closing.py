@@ -11,6 +11,7 @@ from channels.errors import (
     BadProposalError,
     IllegalCommandError,
     InvalidValueError,
+    SigningRefusedError,
     UnexpectedMessageError,
 )
 from channels.protocol import messages as m
@@ -93,14 +94,13 @@ def on_close_request(channel: Channel, message: m.CloseRequest) -> Step:
         known is not None and known.theirs == message.signature
     ):
         return done(channel)
-    limit = channel.ledger.nonce + channel.terms.max_in_flight
+    limit = channel.ledger.nonce + channel.terms.max_in_flight - 2
     if known is not None or not other.leads(closing.nonce) or closing.nonce > limit:
         raise BadNonceError(
             f"no Closing of party {other.name} at nonce {closing.nonce}; allowed is up to {limit}"
         )
-    latest = channel.clock.head_time + CLOSING_BOX + 2 * channel.timing.slot
-    if not 0 < closing.valid_until <= latest:
-        raise BadProposalError(f"a Closing until {closing.valid_until}; allowed up to {latest}")
+    if closing.valid_until == 0:
+        raise BadProposalError("a Closing until 0: it must be boxed")
     if closing.channel_id != channel.channel_id:
         raise BadProposalError("a Closing of another channel")
     check_signature(message.signature, channel.signable(closing), channel.terms.signer(other))
@@ -118,6 +118,9 @@ def on_close_request(channel: Channel, message: m.CloseRequest) -> Step:
 def accept_closing(channel: Channel, entry: Entry, closing: Closing) -> Step:
     """Countersign the peer's Closing: from here on nothing else is signed until it lapses."""
     _check_closing_pays(channel, closing)
+    latest = channel.clock.head_time + CLOSING_BOX + 2 * channel.timing.slot
+    if closing.valid_until > latest:
+        raise SigningRefusedError(f"a Closing until {closing.valid_until}; allowed up to {latest}")
     rules.check(Candidate(value=closing), channel.circumstances)
 
     def finish(signatures: tuple[Signature, ...]) -> Outcome:

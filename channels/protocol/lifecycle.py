@@ -13,10 +13,11 @@ from channels.errors import (
 from channels.protocol import messages as m
 from channels.protocol.answers import (
     accept_change,
+    on_confirm,
     reject,
     take_accept,
 )
-from channels.protocol.calls import Dispute
+from channels.protocol.calls import Checkpoint, CoSigned, Dispute
 from channels.protocol.channel import Channel, Phase
 from channels.protocol.closing import accept_closing, submit_close, take_closing
 from channels.protocol.codec import MAX_TEXT
@@ -48,10 +49,13 @@ __all__ = [
     "answer",
     "connected",
     "on_accept",
+    "on_accept_in_dispute",
+    "on_confirm_in_dispute",
     "on_reestablish",
     "resume",
     "set_mode",
     "start_dispute",
+    "submit_checkpoint",
     "submit_dispute",
 ]
 
@@ -80,6 +84,36 @@ def on_accept(channel: Channel, message: m.Accept) -> Step:
     if isinstance(entry.value, State):
         return take_accept(channel, message, entry)
     return take_closing(channel, message, entry)
+
+
+def on_accept_in_dispute(channel: Channel, message: m.Accept) -> Step:
+    """Take an Accept that came too late to trade on as what it still is: evidence."""
+    return _as_evidence(channel, on_accept(channel, message))
+
+
+def on_confirm_in_dispute(channel: Channel, message: m.Confirm) -> Step:
+    """Take a Confirm that came too late to trade on as what it still is: evidence."""
+    return _as_evidence(channel, on_confirm(channel, message))
+
+
+def _as_evidence(channel: Channel, taken: Step) -> Step:
+    """Keep what a message brought, stay in dispute, and record the newest state on chain.
+
+    Rule 7 has kept every signature out of ``taken``.
+    """
+    outcome = taken.finish(())
+    after = attrs.evolve(outcome.channel, phase=channel.phase)
+    newest = after.newest_evidence()
+    effects = list(outcome.effects)
+    if newest is not None and newest.state.nonce > channel.clock.recorded:
+        effects.append(submit_checkpoint(after, newest))
+    return done(after, *effects)
+
+
+def submit_checkpoint(channel: Channel, newest: CoSigned) -> Submit:
+    """The call that records a state on chain."""
+    key = b"checkpoint" + channel.channel_id + newest.state.nonce.to_bytes(8, "big")
+    return Submit(Checkpoint(terms=channel.terms, newest=newest), key)
 
 
 def start_dispute(channel: Channel, command: StartDispute) -> Step:

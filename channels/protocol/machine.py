@@ -30,6 +30,7 @@ Handler = Callable[[Channel, Any], Step]
 
 _ALL: Final = frozenset(Phase)
 _OPENING: Final = frozenset({Phase.ASKED, Phase.GRANTED, Phase.SUBMITTED})
+_BOUND: Final = frozenset({Phase.ACCEPTED, Phase.CLOSING})
 _BEFORE_END: Final = OPEN_PHASES | {Phase.RECOVERING}
 
 _LEGAL: Final[tuple[tuple[type, frozenset[Phase], Handler], ...]] = (
@@ -45,10 +46,14 @@ _LEGAL: Final[tuple[tuple[type, frozenset[Phase], Handler], ...]] = (
     (e.RequestClose, frozenset({Phase.IDLE}), closing.request_close),
     (m.RequestForQuote, OPEN_PHASES, proposals.on_quote_request),
     (m.QuoteReject, OPEN_PHASES, proposals.on_quote_reject),
-    (m.Propose, OPEN_PHASES - {Phase.ACCEPTED, Phase.CLOSING}, proposals.on_proposal),
-    (m.Quote, OPEN_PHASES - {Phase.ACCEPTED, Phase.CLOSING}, proposals.on_quote),
+    (m.Propose, OPEN_PHASES - _BOUND, proposals.on_proposal),
+    (m.Quote, OPEN_PHASES - _BOUND, proposals.on_quote),
+    (m.Propose, _BOUND, proposals.on_crossing_proposal),
+    (m.Quote, _BOUND, proposals.on_crossing_quote),
     (m.Accept, OPEN_PHASES - {Phase.ACCEPTED}, lifecycle.on_accept),
     (m.Confirm, OPEN_PHASES, answers.on_confirm),
+    (m.Accept, frozenset({Phase.DISPUTED}), lifecycle.on_accept_in_dispute),
+    (m.Confirm, frozenset({Phase.DISPUTED}), lifecycle.on_confirm_in_dispute),
     (m.Reject, OPEN_PHASES, answers.on_reject),
     (m.Void, OPEN_PHASES, answers.on_void),
     (m.CloseRequest, OPEN_PHASES - {Phase.ACCEPTED}, closing.on_close_request),

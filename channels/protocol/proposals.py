@@ -47,6 +47,8 @@ from channels.protocol.signing import Signature, check_signature
 from channels.protocol.types import State
 
 __all__ = [
+    "on_crossing_proposal",
+    "on_crossing_quote",
     "on_error",
     "on_proposal",
     "on_quote",
@@ -162,6 +164,34 @@ def on_quote(channel: Channel, message: m.Quote) -> Step:
     return _receive(channel, message.sides, message.request_id, message.expires_at)
 
 
+def on_crossing_proposal(channel: Channel, message: m.Propose) -> Step:
+    """A proposal that crossed an Accept or a Closing of ours: not now."""
+    return _turn_away(channel, (message.proposal,), None)
+
+
+def on_crossing_quote(channel: Channel, message: m.Quote) -> Step:
+    """A quote that crossed an Accept or a Closing of ours: not now."""
+    return _turn_away(channel, message.sides, message.request_id)
+
+
+def _turn_away(channel: Channel, proposals: tuple[m.HalfSigned, ...], quote: bytes | None) -> Step:
+    """Nobody's fault: after a reconnect it may even be one that we have answered."""
+    if _is_replay(channel, proposals):
+        return done(channel)
+    seen = _with_admitted(channel, proposals, quote)
+    return reject(seen, proposals[0].nonce, m.Reason.BUSY, f"{channel.phase.name} for now")
+
+
+def _with_admitted(
+    channel: Channel, proposals: tuple[m.HalfSigned, ...], quote: bytes | None
+) -> Channel:
+    """The channel with these proposals seen; one after the other, so their nonces differ too."""
+    for proposal in proposals:
+        entry = _admit(channel, proposal, quote)
+        channel = attrs.evolve(channel, ledger=channel.ledger.with_entry(entry))
+    return channel
+
+
 def _receive(
     channel: Channel, proposals: tuple[m.HalfSigned, ...], quote: bytes | None, expires_at: int
 ) -> Step:
@@ -172,11 +202,7 @@ def _receive(
         (each.nonce for each in ledger.alive(channel.clock) if channel.side.leads(each.nonce)),
         default=0,
     )
-    for proposal in proposals:
-        # One after the other: the sides of a quote must differ in their nonces too.
-        admitted = _admit(attrs.evolve(channel, ledger=ledger), proposal, quote)
-        ledger = ledger.with_entry(admitted)
-    seen = attrs.evolve(channel, ledger=ledger)
+    seen = _with_admitted(channel, proposals, quote)
     if proposals[0].nonce < outstanding:
         # Both proposed at once: ours is the higher nonce and goes first.
         return done(seen)

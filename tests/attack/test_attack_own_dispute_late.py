@@ -141,11 +141,34 @@ def test_a_wait_for_a_confirm_outlives_a_dispute_that_vanished() -> None:
     assert world.chain.head.view.nonce == 1, "the accepted trade was not filed in its box"
 
 
+@pytest.mark.parametrize("seen_by", [A, B])
+def test_a_confirm_that_comes_into_a_dispute_is_kept_as_evidence(seen_by: Party) -> None:
+    """B accepted; its Confirm is on the way when a dispute on the old state is mined.
+
+    Nothing is signed any more, but what is fully signed is recorded, so that it wins.
+    """
+    world = opened()
+    world.propose(A)
+    world.deliver_all()
+    world.answer(B)
+    world.deliver(A)
+    world.chain.mempool[b"D"] = _dispute_of(world, seen_by)
+    world.mine()
+    assert world.bob.phase is Phase.DISPUTED
+    signed_before = len(world.bob.emitted)
+    world.deliver_all()
+    assert len(world.bob.emitted) == signed_before
+    assert world.bob.phase is Phase.DISPUTED
+    assert world.bob.channel.ledger.nonce == 2
+    world.mine(blocks=2)
+    assert world.chain.head.view.nonce == 2
+
+
 def _dispute_of(world: World, side: Party) -> Transaction:
     return Transaction(Dispute(terms=world.chain.opening.terms, newest=None), side)
 
 
 def test_no_message_that_asks_for_a_signature_is_legal_in_a_dispute() -> None:
-    for kind in (m.Propose, m.Quote, m.Accept, m.Confirm, m.Reject, m.Void):
+    for kind in (m.Propose, m.Quote, m.Reject, m.Void):
         for phase in (Phase.DISPUTED, Phase.RUN_OFF, Phase.RECOVERING, Phase.CLOSED):
             assert (phase, kind) not in TABLE

@@ -785,12 +785,27 @@ def test_a_proposal_without_a_box(world: World) -> None:
     refused(world.bob, propose(proposal), BadProposalError, "box until 0")
 
 
-def test_a_closing_without_a_box_or_beyond_an_hour(world: World) -> None:
+def _close_request(until: int, net_to_b: int = 0) -> m.CloseRequest:
+    closing = Closing(channel_id=ID, nonce=1, valid_until=until, net_to_b=net_to_b)
+    return m.CloseRequest(channel_id=ID, closing=closing, signature=signed(A, closing))
+
+
+def test_a_closing_without_a_box() -> None:
+    refused(opened().bob, _close_request(0), BadProposalError, "until 0")
+
+
+def test_a_closing_beyond_an_hour_is_not_countersigned() -> None:
+    """Heads may differ between honest peers: nobody is blamed, and nothing is signed."""
+    world = opened()
     latest = world.chain.time + 3_600 + 2 * TIMING.slot
-    for until in (0, latest + 1):
-        closing = Closing(channel_id=ID, nonce=3, valid_until=until, net_to_b=0)
-        request = m.CloseRequest(channel_id=ID, closing=closing, signature=signed(A, closing))
-        refused(world.bob, request, BadProposalError, str(until))
+    world.bob.handle(_close_request(latest + 1))
+    with pytest.raises(SigningRefusedError, match=str(latest + 1)):
+        world.bob.handle(e.Answer(nonce=1, accept=True, now=world.chain.time))
+    assert world.bob.emitted == []
+    other = opened()
+    other.bob.handle(_close_request(latest))
+    other.bob.handle(e.Answer(nonce=1, accept=True, now=other.chain.time))
+    assert len(other.bob.emitted) == 1
 
 
 # ---------------------------------------------------------------- content
