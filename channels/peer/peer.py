@@ -15,6 +15,7 @@ from typing import Final
 import attrs
 import trio
 
+from channels.dispute import Monitor, evidence_of
 from channels.errors import (
     BugError,
     ChannelsError,
@@ -57,6 +58,7 @@ from channels.protocol.events import (
     ChainSeen,
     Connected,
     RefuseQuote,
+    RestoredFromBackup,
     Resume,
     SendQuote,
 )
@@ -73,6 +75,7 @@ from channels.transport.link import Link
 __all__ = ["Peer", "PeerEvent", "open_peer"]
 
 NO_CHANNEL: Final = bytes(32)
+NOT_ON_CHAIN: Final = frozenset({Phase.ASKED, Phase.GRANTED, Phase.SUBMITTED, Phase.ABANDONED})
 """Where an event concerns no one channel."""
 OPENING_LIFETIME: Final = 3_600
 """Seconds for which both signatures on an Opening let it be mined."""
@@ -111,6 +114,7 @@ class PeerSetup:
     settlement_price: SettlementSource | None
     clock: Callable[[], float]
     limits: LinkLimits
+    monitor: Monitor | None
 
 
 class Peer:
@@ -133,6 +137,8 @@ class Peer:
         self._sequence = 0
         self.listening: str | None = None
         self._new_session = trio.Event()
+        self._unguarded: dict[bytes, None] = {}
+        self._guard_wanted = trio.Event()
 
     # -- what the owner asks
 
@@ -301,6 +307,7 @@ class Peer:
                 channel.channel_id, partial(self._chain.submit, call, key=key)
             ),
             notify=self._on_notice,
+            stored=self._guard_soon,
         )
 
     def _handle(self, runner: Runner) -> PeerChannel:
@@ -603,6 +610,26 @@ class Peer:
         patience = min(request.time_to_live, self._setup.timing.confirm_within)
         return await ask("the maker", quote, patience)
 
+    # -- the defence
+
+    def _guard_soon(self, runner: Runner) -> None:
+        if self._setup.monitor is not None and runner.channel.phase not in NOT_ON_CHAIN:
+            self._unguarded[runner.channel_id] = None
+            self._guard_wanted.set()
+
+    async def _guard(self, monitor: Monitor) -> None:
+        """Hand the monitor what each change brought: the newest of every channel, once.
+
+        What it misses when this process dies is in our store, and handed over at the next start.
+        """
+        while True:
+            await self._guard_wanted.wait()
+            self._guard_wanted = trio.Event()
+            waiting, self._unguarded = list(self._unguarded), {}
+            for identity in waiting:
+                evidence = evidence_of(self._runners[identity].channel)
+                await self._guarded(identity, partial(monitor.watch, evidence))
+
     # -- the chain
 
     async def _on_chain(self, identity: bytes, event: ChainSeen) -> None:
@@ -617,13 +644,24 @@ class Peer:
         for record in self._store.channels().values():
             channel = records.decode_channel(record)
             self._check_ours(channel)
-            self._adopt(channel)
+            self._guard_soon(self._adopt(channel))
+        if self._store.backup_time is not None:
+            await self._distrust_all()
+        if self._setup.monitor is not None:
+            self._nursery.start_soon(self._guard, self._setup.monitor)
         await self._nursery.start(watch_chain, self._chain, self._watched, self._on_chain)
         for runner in list(self._runners.values()):
             await self._guarded(runner.channel_id, partial(runner.feed, Resume()))
             await self._guarded(runner.channel_id, partial(self._decline_forgotten, runner))
         if listen is not None:
             await self._nursery.start(self._listen, listen)
+
+    async def _distrust_all(self) -> None:
+        """The store is a restored copy: every open channel stops signing, durably."""
+        for runner in self._runners.values():
+            if runner.channel.phase in OPEN_PHASES:
+                await runner.feed(RestoredFromBackup())
+        await self._store.mark_recovered()
 
     def _check_ours(self, channel: Channel) -> None:
         if channel.domain != self._chain.domain:
@@ -678,6 +716,7 @@ async def open_peer(
     settlement_price: SettlementSource | None = None,
     clock: Callable[[], float] = time.time,
     limits: LinkLimits = LIMITS,
+    monitor: Monitor | None = None,
 ) -> AsyncIterator[Peer]:
     """Run a peer for the time of an ``async with``.
 
@@ -696,6 +735,7 @@ async def open_peer(
         settlement_price: the price we stand by for a settlement off chain.
         clock: Unix seconds; of the chain where its time is not the world's.
         limits: times and rates of every connection.
+        monitor: an open `channels.dispute.Monitor`: defends every channel of this peer.
 
     Raises:
         StorageError: the database cannot be opened, or another process holds it.
@@ -713,6 +753,7 @@ async def open_peer(
         settlement_price=settlement_price,
         clock=clock,
         limits=limits,
+        monitor=monitor,
     )
     failure: BaseException | None = None
     async with AsyncExitStack() as stack:

@@ -45,6 +45,7 @@ class Runner:
         store: Store,
         submit: Callable[[Call, bytes], None],
         notify: Callable[[Runner, Notice], None],
+        stored: Callable[[Runner], None],
     ) -> None:
         self.channel = channel
         self.outbound = outbound
@@ -53,6 +54,7 @@ class Runner:
         self._store = store
         self._submit = submit
         self._notify = notify
+        self._stored = stored
         self._lock = trio.Lock()
         self._changed: trio.Event | None = None
 
@@ -99,6 +101,8 @@ class Runner:
         if batch:
             await self._store.commit(batch)
         self.channel = outcome.channel
+        if batch:
+            self._stored(self)
         for effect in outcome.effects:
             if isinstance(effect, Submit):
                 self._submit(effect.call, effect.key)

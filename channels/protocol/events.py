@@ -19,6 +19,7 @@ __all__ = [
     "RefuseQuote",
     "RequestClose",
     "RequestQuote",
+    "RestoredFromBackup",
     "Resume",
     "SendQuote",
     "SetMode",
@@ -94,6 +95,11 @@ class StartDispute:
 
 
 @attrs.frozen(kw_only=True)
+class RestoredFromBackup:
+    """The store is a copy: newer states of ours than it holds may exist."""
+
+
+@attrs.frozen(kw_only=True)
 class SetMode:
     """The circuit breaker, or its operator, speaks."""
 
@@ -128,6 +134,7 @@ Command = (
     | Answer
     | RequestClose
     | StartDispute
+    | RestoredFromBackup
     | SetMode
     | Connected
     | Resume

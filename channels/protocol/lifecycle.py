@@ -37,6 +37,7 @@ from channels.protocol.eip712 import digest
 from channels.protocol.events import (
     Answer,
     Connected,
+    RestoredFromBackup,
     Resume,
     SetMode,
     StartDispute,
@@ -52,6 +53,7 @@ __all__ = [
     "on_accept_in_dispute",
     "on_confirm_in_dispute",
     "on_reestablish",
+    "on_restored",
     "resume",
     "set_mode",
     "start_dispute",
@@ -129,6 +131,18 @@ def submit_dispute(channel: Channel) -> Submit:
     nonce = 0 if newest is None else newest.state.nonce
     call = Dispute(terms=channel.terms, newest=newest)
     return Submit(call, b"dispute" + channel.channel_id + nonce.to_bytes(8, "big"))
+
+
+def on_restored(channel: Channel, command: RestoredFromBackup) -> Step:
+    """Sign nothing until it is known what was signed since the copy was made.
+
+    To sign from an old copy **may lose funds**: two states at one nonce, or a stale filing.
+    """
+    del command
+    doubtful = attrs.evolve(channel, phase=Phase.RECOVERING)
+    known = channel.ledger.nonce
+    notice = Notify(RecoveryNeeded(newest_known=known, shown=known))
+    return done(doubtful, Persist(Deed.RECOVERING), notice)
 
 
 def set_mode(channel: Channel, command: SetMode) -> Step:

@@ -60,6 +60,7 @@ _LEGAL: Final[tuple[tuple[type, frozenset[Phase], Handler], ...]] = (
     (m.Reestablish, _OPENING | OPEN_PHASES, lifecycle.on_reestablish),
     (m.Error, _ALL, proposals.on_error),
     (e.StartDispute, _BEFORE_END, lifecycle.start_dispute),
+    (e.RestoredFromBackup, OPEN_PHASES, lifecycle.on_restored),
     (e.SetMode, _ALL, lifecycle.set_mode),
     (e.Connected, _OPENING | OPEN_PHASES, lifecycle.connected),
     (e.Resume, _ALL, lifecycle.resume),

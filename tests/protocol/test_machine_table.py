@@ -15,7 +15,7 @@ import pytest
 from channels.errors import IllegalCommandError, UnexpectedMessageError
 from channels.protocol import events as e
 from channels.protocol import messages as m
-from channels.protocol.channel import Mode, Phase
+from channels.protocol.channel import OPEN_PHASES, Phase
 from channels.protocol.effects import (
     ChangeConfirmed,
     ChannelEnded,
@@ -334,6 +334,7 @@ EVENTS: dict[type, Callable[[World, Peer], e.Command | m.Message]] = {
     e.StartDispute: lambda w, p: e.StartDispute(),
     e.SetMode: lambda w, p: e.SetMode(mode=Mode.HALTED, reason="operator"),
     e.Connected: lambda w, p: e.Connected(),
+    e.RestoredFromBackup: lambda w, p: e.RestoredFromBackup(),
     e.Resume: lambda w, p: e.Resume(),
     e.ChainSeen: lambda w, p: w.chain.seen(),
 }
@@ -379,6 +380,7 @@ AFTER: dict[tuple[Phase, type], Phase] = {
     (Phase.ACCEPTED, m.Confirm): Phase.IDLE,
     (Phase.VOIDING, m.Confirm): Phase.IDLE,
     (Phase.RECEIVED, m.Void): Phase.IDLE,
+    **{(phase, e.RestoredFromBackup): Phase.RECOVERING for phase in OPEN_PHASES},
 }
 """Where a pair leads, from the three messages of protocol.md; not named: the phase stays."""
 
@@ -393,7 +395,7 @@ def test_the_enumeration_is_complete() -> None:
     assert set(EVENTS) == COMMANDS | MESSAGES
     assert set(SCENES) == set(Phase)
     assert {kind for _, kind in TABLE} <= set(EVENTS)
-    assert len(LEGAL) + len(ILLEGAL) == len(Phase) * len(EVENTS) == 14 * 29
+    assert len(LEGAL) + len(ILLEGAL) == len(Phase) * len(EVENTS) == 14 * 30
     assert len(LEGAL) == len(TABLE)
 
 

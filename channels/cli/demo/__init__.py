@@ -165,13 +165,13 @@ async def _play(market: Path | None, rpc: str | None, two_processes: bool, repor
                     chain=chain,
                     store=store,
                     market=MarketView(stage.market, clock),
+                    monitor=monitor,
                     clock=clock,
                 ) as alice:
                     story = Story(
                         stage=stage,
                         chain=chain,
                         alice=alice,
-                        monitor=monitor,
                         bob=bob,
                         report=report,
                     )

@@ -16,7 +16,6 @@ from channels.cli.demo.market import first_expiry, settlement_average
 from channels.cli.demo.reconcile import Reconciliation, reconcile
 from channels.cli.demo.report import Report, dollars
 from channels.cli.demo.stage import DEPOSIT, UNIT, Stage
-from channels.dispute import Monitor, evidence_of
 from channels.errors import BugError
 from channels.peer import Leg, Peer, PeerChannel, default_terms
 from channels.pricing.instruments import Call, Instrument, Put
@@ -59,7 +58,6 @@ class Story:
     stage: Stage
     chain: EthereumChain
     alice: Peer
-    monitor: Monitor
     bob: Counterparty
     report: Report
 
@@ -106,7 +104,6 @@ class Story:
             peer=self.bob.address, terms=terms, risk=risk, deposit=DEPOSIT, peer_deposit=DEPOSIT
         )
         mined = await self.chain.wait_mined(b"open" + channel.channel_id)
-        await self.monitor.watch(evidence_of(channel.state))
         self.report.step(
             "Alice and Bob open a channel",
             {
@@ -154,7 +151,6 @@ class Story:
             nonce=quote.proposal.nonce,
         )
         confirmed = await quote.accept()
-        await self.monitor.watch(evidence_of(channel.state))
         self.report.step(
             "They trade: half signed, accepted, confirmed",
             self._margins(channel),
@@ -185,14 +181,12 @@ class Story:
                 chain_time=self.chain.head.timestamp,
                 nonce=confirmed.nonce,
             )
-        await self.monitor.watch(evidence_of(channel.state))
 
     async def _settle_off_chain(self, channel: PeerChannel, expiry: int) -> int:
         await self._travel(channel, expiry + 60)
         price = settlement_average(self.stage.market, expiry)
         before = channel.portfolio.net_to_b
         confirmed = await channel.settle(self.stage.market.feed, expiry, price)
-        await self.monitor.watch(evidence_of(channel.state))
         received = before - channel.portfolio.net_to_b
         self.report.step(
             "Expiry: settled in cash, off chain",
