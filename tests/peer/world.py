@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from channels.chain.client import EthereumChain
+from channels.dispute import Monitor, open_monitor
 from channels.errors import ChannelsError
 from channels.peer import (
     Leg,
@@ -94,6 +95,7 @@ class Desk:
     chain: EthereumChain
     store: Store
     events: trio.MemoryReceiveChannel[PeerEvent]
+    monitor: Monitor | None = None
 
     @property
     def channel(self) -> PeerChannel:
@@ -132,12 +134,17 @@ class Trader:
         return self.world.signer_a if self.side is Party.A else self.world.signer_b
 
     @asynccontextmanager
-    async def running(self, **options: Any) -> AsyncIterator[Desk]:
+    async def running(self, *, monitored: bool = False, **options: Any) -> AsyncIterator[Desk]:
         account = self.world.a if self.side is Party.A else self.world.b
         async with (
             open_store(self.store_path) as store,
             self.world.open(account, store.records("transactions")) as chain,
+            AsyncExitStack() as stack,
         ):
+            monitor = None
+            if monitored:
+                watching = open_monitor(chain, records=store.records("monitor"))
+                monitor = await stack.enter_async_context(watching)
 
             def clock() -> float:
                 return chain.head.timestamp
@@ -155,6 +162,7 @@ class Trader:
                 "accept_trade": accept_trade,
                 "settlement_price": self._settlement_price,
                 "clock": clock,
+                "monitor": monitor,
             }
             async with (
                 open_peer(**(settings | options)) as peer,
@@ -162,7 +170,7 @@ class Trader:
             ):
                 if peer.listening is not None:
                     self.listen = peer.listening
-                yield Desk(peer=peer, chain=chain, store=store, events=events)
+                yield Desk(peer=peer, chain=chain, store=store, events=events, monitor=monitor)
 
     async def _settlement_price(self, feed: bytes, expiry: int) -> int | None:
         return self.market.spot if expiry <= self.market.clock() else None
