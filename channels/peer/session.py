@@ -138,7 +138,11 @@ class Session:
             known, unknown = group.split(ChannelsError)
             if known is None or unknown is not None:
                 raise
-            raise _first(known) from group
+            error, death = _first(known), self._link.death
+            # That a link is closed is all that its other user is told of the reason.
+            if isinstance(error, LinkClosedError) and isinstance(death, ChannelsError):
+                error = death
+            raise error from group
 
     async def _write(self) -> None:
         while True:
