@@ -15,7 +15,7 @@ import pytest
 from channels.errors import IllegalCommandError, UnexpectedMessageError
 from channels.protocol import events as e
 from channels.protocol import messages as m
-from channels.protocol.channel import OPEN_PHASES, Phase
+from channels.protocol.channel import OPEN_PHASES, Mode, Phase
 from channels.protocol.effects import (
     ChangeConfirmed,
     ChannelEnded,
