@@ -38,7 +38,8 @@ from channels.protocol.effects import (
     RecordedOnChain,
 )
 from channels.protocol.ledger import Entry
-from channels.protocol.types import Party, Portfolio, Terms, feed_id
+from channels.protocol.terms import Terms
+from channels.protocol.types import Party, Portfolio, feed_id
 
 if TYPE_CHECKING:
     from channels.peer.peer import Peer

@@ -21,7 +21,8 @@ from channels.peer.tasks import Tasks, Tell
 from channels.protocol import messages as m
 from channels.protocol.effects import Outcome
 from channels.protocol.opening import ask_opening, grant_opening
-from channels.protocol.types import Opening, Party, RiskParams, Terms, channel_id
+from channels.protocol.terms import Opening, RiskParams, Terms, channel_id
+from channels.protocol.types import Party
 
 __all__ = ["Openings"]
 

@@ -50,7 +50,8 @@ from channels.protocol.effects import Notice, Outcome
 from channels.protocol.eip712 import Address
 from channels.protocol.events import ChainSeen, RestoredFromBackup, Resume
 from channels.protocol.signing import Signer
-from channels.protocol.types import RiskParams, Series, Terms
+from channels.protocol.terms import RiskParams, Terms
+from channels.protocol.types import Series
 from channels.storage import Store, open_store
 from channels.transport.limits import LinkLimits
 
