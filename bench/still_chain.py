@@ -13,7 +13,7 @@ from channels.chain.heads import ChainUpdate
 from channels.protocol.calls import Call
 from channels.protocol.eip712 import address
 from channels.protocol.facts import ChannelView, Head, OnChainPhase
-from channels.protocol.types import Domain
+from channels.protocol.terms import Domain
 
 __all__ = ["DEPOSIT", "StillChain"]
 

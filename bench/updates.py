@@ -29,7 +29,8 @@ from channels.pricing.instruments import Put
 from channels.protocol.changes import Marks, SeriesMark, marks_of
 from channels.protocol.eip712 import address, keccak
 from channels.protocol.signing import LocalSigner, recover
-from channels.protocol.types import RiskParams, Series, feed_id
+from channels.protocol.terms import RiskParams
+from channels.protocol.types import Series, feed_id
 from channels.units import to_wad
 
 __all__ = ["measure_updates"]

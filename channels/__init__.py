@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from channels.pricing.instruments import Forward as Forward
     from channels.pricing.instruments import Put as Put
     from channels.protocol.signing import LocalSigner as LocalSigner
-    from channels.protocol.types import RiskParams as RiskParams
-    from channels.protocol.types import Terms as Terms
+    from channels.protocol.terms import RiskParams as RiskParams
+    from channels.protocol.terms import Terms as Terms
 
 __version__ = "0.1.0"
 
@@ -42,9 +42,9 @@ _HOMES = {
     "PeerChannel": "channels.peer",
     "Put": "channels.pricing.instruments",
     "QuoteRequest": "channels.peer",
-    "RiskParams": "channels.protocol.types",
+    "RiskParams": "channels.protocol.terms",
     "RiskPolicy": "channels.peer",
-    "Terms": "channels.protocol.types",
+    "Terms": "channels.protocol.terms",
     "default_terms": "channels.peer",
     "open_peer": "channels.peer",
 }

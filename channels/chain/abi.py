@@ -15,15 +15,8 @@ from typing import Final, NoReturn
 
 from channels.errors import EndpointError, InvalidValueError
 from channels.protocol.eip712 import Address, address_word, keccak, signed_word, word
-from channels.protocol.types import (
-    MAX_POSITIONS,
-    Closing,
-    Portfolio,
-    Position,
-    Spot,
-    State,
-    Terms,
-)
+from channels.protocol.terms import Terms
+from channels.protocol.types import MAX_POSITIONS, Closing, Portfolio, Position, Spot, State
 
 __all__ = [
     "TERMS_WORDS",

@@ -37,7 +37,8 @@ from channels.protocol.calls import (
 )
 from channels.protocol.eip712 import Address
 from channels.protocol.facts import ChannelView, OnChainPhase
-from channels.protocol.types import Party, Terms
+from channels.protocol.terms import Terms
+from channels.protocol.types import Party
 
 __all__ = [
     "FUNCTIONS",

@@ -35,7 +35,7 @@ from channels.errors import EndpointError, InvalidValueError, ReorgTooDeepError
 from channels.protocol.calls import Call
 from channels.protocol.eip712 import Address, checksum
 from channels.protocol.facts import ChannelView, Head
-from channels.protocol.types import Domain
+from channels.protocol.terms import Domain
 
 __all__ = ["EthereumChain", "open_chain"]
 

@@ -17,7 +17,7 @@ from channels.chain.reverts import explain
 from channels.chain.rpc import CallFailedError, Provider, Receipt, Rpc
 from channels.errors import EndpointError, TransactionFailedError
 from channels.protocol.eip712 import Address, checksum
-from channels.protocol.types import Domain
+from channels.protocol.terms import Domain
 
 __all__ = ["Deployment", "deploy", "deploy_contract", "send_now"]
 

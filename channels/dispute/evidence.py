@@ -23,15 +23,8 @@ from channels.protocol.facts import ChannelView
 from channels.protocol.ledger import Entry, Full
 from channels.protocol.schema import U64, enum, many, optional, struct
 from channels.protocol.signing import Signable, check_signature
-from channels.protocol.types import (
-    EMPTY_PORTFOLIO,
-    Domain,
-    Party,
-    Portfolio,
-    State,
-    Terms,
-    channel_id,
-)
+from channels.protocol.terms import Domain, Terms, channel_id
+from channels.protocol.types import EMPTY_PORTFOLIO, Party, Portfolio, State
 
 __all__ = [
     "MAX_PORTFOLIOS",

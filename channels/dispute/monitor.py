@@ -33,7 +33,7 @@ from channels.dispute.guard import Guard, PriceBook, Station, Voice
 from channels.dispute.ports import ChainPort, RecordsPort
 from channels.dispute.reports import Report, Stream
 from channels.protocol.facts import OnChainPhase
-from channels.protocol.types import channel_id
+from channels.protocol.terms import channel_id
 
 __all__ = ["Monitor", "open_monitor", "watch_channels"]
 

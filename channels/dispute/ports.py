@@ -13,7 +13,7 @@ from channels.chain.jobs import JobUpdate
 from channels.protocol.calls import Call
 from channels.protocol.eip712 import Address
 from channels.protocol.facts import ChainEvent, ChannelView, Head
-from channels.protocol.types import Domain
+from channels.protocol.terms import Domain
 
 __all__ = [
     "ChainPort",

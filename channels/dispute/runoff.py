@@ -15,7 +15,8 @@ import attrs
 
 from channels.pricing import settlement_payoff
 from channels.protocol.facts import ChannelView
-from channels.protocol.types import Portfolio, Terms
+from channels.protocol.terms import Terms
+from channels.protocol.types import Portfolio
 from channels.units import DAY
 
 __all__ = [

@@ -6,10 +6,11 @@ must be durable is made durable first; then messages leave, calls are submitted,
 
 from __future__ import annotations
 
-from channels.peer.handle import Leg, PeerChannel, Quote, Quotes
+from channels.peer.handle import PeerChannel
 from channels.peer.makers import MakerQuote, QuoteRequest
 from channels.peer.peer import Peer, PeerEvent, open_peer
 from channels.peer.policy import MarkSource, RiskPolicy, SettlementSource, default_terms
+from channels.peer.quotes import Leg, Quote, Quotes
 
 __all__ = [
     "Leg",

@@ -18,7 +18,7 @@ from channels.protocol.calls import Call
 from channels.protocol.channel import Phase
 from channels.protocol.events import ChainSeen
 from channels.protocol.facts import ChannelView, Head, OnChainPhase
-from channels.protocol.types import Domain
+from channels.protocol.terms import Domain
 
 __all__ = ["Chain", "watch_chain"]
 

@@ -7,11 +7,10 @@ portfolio; its caller notices nothing but latency.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import attrs
 import trio
 
 from channels.errors import (
@@ -25,48 +24,31 @@ from channels.errors import (
     SigningRefusedError,
 )
 from channels.peer.makers import trade_draft
+from channels.peer.quotes import Quote, Quotes
 from channels.peer.waiting import ChangeOutcome, Outcomes
-from channels.pricing.instruments import Instrument
 from channels.protocol import events
 from channels.protocol import messages as m
-from channels.protocol.changes import Change, Marks, Remark, Settlement, Trade
-from channels.protocol.channel import OPEN_PHASES, Channel, Mode, Phase
+from channels.protocol.changes import Change, Marks, Remark, Settlement
+from channels.protocol.channel import Channel, Mode, Phase
 from channels.protocol.effects import (
     ChangeConfirmed,
     ChangeRejected,
     ProposalLapsed,
-    ProposalReceived,
     QuoteDeclined,
     RecordedOnChain,
 )
 from channels.protocol.ledger import Entry
-from channels.protocol.types import Party, Portfolio, Series, Terms, feed_id
-from channels.units import to_wad
+from channels.protocol.terms import Terms
+from channels.protocol.types import Party, Portfolio, feed_id
 
 if TYPE_CHECKING:
     from channels.peer.peer import Peer
     from channels.peer.runner import Runner
 
-__all__ = ["Leg", "PeerChannel", "Quote", "Quotes"]
+__all__ = ["PeerChannel"]
 
 ANSWER_TIMEOUT = 30.0
 """Seconds to wait for a peer's answer, beyond which its box will end the matter."""
-
-
-def Leg(instrument: Instrument, *, quantity: int | float | str) -> m.Leg:  # noqa: N802
-    """One leg of a request: what, and how much of it. + = we buy.
-
-    >>> from channels.pricing.instruments import Call
-    >>> Leg(Call("ETH-USD", strike=3000, expiry=1774598400), quantity=+10).quantity
-    10000000000000000000
-    """
-    return m.Leg(
-        feed=feed_id(instrument.feed),
-        kind=instrument.kind,
-        expiry=instrument.expiry,
-        strike=instrument.strike,
-        quantity=to_wad(quantity),
-    )
 
 
 class PeerChannel:
@@ -378,13 +360,6 @@ class PeerChannel:
         await self._runner.feed(events.SetMode(mode=mode, reason=reason))
 
 
-def _is_opened(channel: Channel) -> bool:
-    """Whether the opening is over: both can trade, or it came to nothing."""
-    if channel.phase in (Phase.ASKED, Phase.GRANTED, Phase.SUBMITTED):
-        return False
-    return channel.peer_ready or channel.phase not in OPEN_PHASES
-
-
 def _may_propose(channel: Channel) -> bool:
     return channel.phase is Phase.IDLE or channel.phase > Phase.CLOSING
 
@@ -402,61 +377,3 @@ def _proposed_nonce(channel: Channel) -> int:
         each for each in channel.ledger.entries if channel.side.leads(each.nonce)
     )
     return max(each.nonce for each in own)
-
-
-class Quote:
-    """A firm price, to be taken whole before it expires."""
-
-    def __init__(self, channel: PeerChannel, proposal: ProposalReceived) -> None:
-        self._channel = channel
-        self.proposal = proposal
-
-    @property
-    def trade(self) -> Trade:
-        """Legs, prices and premium as they will stand in the state."""
-        change = self.proposal.change
-        if not isinstance(change, Trade):
-            raise IllegalCommandError("this quote is for no trade")
-        return change
-
-    @property
-    def premium(self) -> int:
-        """What we would pay, base units; negative: receive."""
-        return self._channel.side.sign * self.trade.premium
-
-    @property
-    def portfolio(self) -> Portfolio:
-        """What the trade would make of the portfolio, margins included."""
-        return self.proposal.portfolio
-
-    @property
-    def expires_at(self) -> int:
-        """Unix time up to which the quoting side means it."""
-        return self.proposal.expires_at
-
-    async def accept(self) -> ChangeConfirmed:
-        """Take it, and wait for the Confirm."""
-        return await self._channel.accept(self.proposal.nonce)
-
-    async def decline(self) -> None:
-        """Turn it down, so that both are free at once."""
-        await self._channel.decline(self.proposal.nonce)
-
-    def __repr__(self) -> str:
-        return f"Quote(premium={self.premium}, expires_at={self.expires_at})"
-
-
-@attrs.frozen
-class Quotes:
-    """The answers to one request."""
-
-    all: list[Quote]
-
-    def best(self) -> Quote:
-        """The one that costs us least."""
-        return min(self.all, key=lambda quote: quote.premium)
-
-
-def open_series(portfolio: Portfolio, more: Iterable[Series]) -> list[Series]:
-    """Series that a trade in ``more`` could leave open."""
-    return sorted({*(each.series for each in portfolio.positions), *more})

@@ -6,7 +6,7 @@ Everything runs in the nursery of `open_peer`: tasks end with the ``async with``
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -15,75 +15,49 @@ from typing import Final
 import attrs
 import trio
 
-from channels.dispute import Monitor, evidence_of
+from channels.dispute import Monitor
 from channels.errors import (
-    BugError,
     ChannelsError,
     IllegalCommandError,
     InvalidValueError,
-    OurError,
     PeerError,
-    PeerTimeoutError,
     UnexpectedMessageError,
 )
-from channels.peer.callbacks import ask
 from channels.peer.chain_watch import Chain, watch_chain
-from channels.peer.handle import PeerChannel, open_series
-from channels.peer.makers import Maker, QuoteRequest, trade_draft
+from channels.peer.connections import CONNECT_TIMEOUT, Connections
+from channels.peer.decisions import Decisions
+from channels.peer.defence import Defence
+from channels.peer.handle import PeerChannel
+from channels.peer.makers import Maker
+from channels.peer.openings import Openings
 from channels.peer.policy import (
     MarkSource,
     OpeningDecision,
     RiskPolicy,
     SettlementSource,
     TradeDecision,
-    marks_objection,
 )
 from channels.peer.runner import Runner
-from channels.peer.session import LIMITS, Line, Session, greet
+from channels.peer.session import LIMITS, Session
+from channels.peer.setup import PeerSetup
+from channels.peer.tasks import NO_CHANNEL, Tasks
 from channels.peer.waiting import Outcomes
-from channels.protocol import codec, records
 from channels.protocol import messages as m
-from channels.protocol.changes import Marks, Remark, Settlement, Trade, marks_of
+from channels.protocol import records
+from channels.protocol.changes import Marks
 from channels.protocol.channel import OPEN_PHASES, Channel, Phase, Timing
-from channels.protocol.effects import (
-    CloseRequested,
-    Notice,
-    Outcome,
-    ProposalReceived,
-    QuoteRequested,
-)
-from channels.protocol.eip712 import Address, keccak
-from channels.protocol.events import (
-    Answer,
-    ChainSeen,
-    Connected,
-    RefuseQuote,
-    RestoredFromBackup,
-    Resume,
-    SendQuote,
-)
-from channels.protocol.opening import ask_opening, grant_opening
+from channels.protocol.effects import Notice, Outcome
+from channels.protocol.eip712 import Address
+from channels.protocol.events import ChainSeen, RestoredFromBackup, Resume
 from channels.protocol.signing import Signer
-from channels.protocol.types import Opening, Party, RiskParams, Series, Terms, channel_id
+from channels.protocol.terms import RiskParams, Terms
+from channels.protocol.types import Series
 from channels.storage import Store, open_store
-from channels.transport.addresses import parse_address
-from channels.transport.backoff import Backoff
-from channels.transport.endpoints import connect, serve
 from channels.transport.limits import LinkLimits
-from channels.transport.link import Link
 
 __all__ = ["Peer", "PeerEvent", "open_peer"]
 
-NO_CHANNEL: Final = bytes(32)
-NOT_ON_CHAIN: Final = frozenset({Phase.ASKED, Phase.GRANTED, Phase.SUBMITTED, Phase.ABANDONED})
-"""Where an event concerns no one channel."""
-OPENING_LIFETIME: Final = 3_600
-"""Seconds for which both signatures on an Opening let it be mined."""
 EVENT_BUFFER: Final = 4_096
-CONNECT_TIMEOUT: Final = 10.0
-LONGEST_RETRY: Final = 10.0
-MAX_UNDECIDED: Final = 16
-"""Requests for quotes in one channel, and openings in all, that may wait for the owner's code."""
 
 
 @attrs.frozen(kw_only=True)
@@ -98,25 +72,6 @@ class PeerEvent:
     notice: Notice | ChannelsError
 
 
-@attrs.frozen(kw_only=True)
-class PeerSetup:
-    """What `open_peer` was given; see there."""
-
-    signer: Signer
-    wallet: Signer
-    chain: Chain
-    market: MarkSource | None
-    maker: Maker | None
-    policy: RiskPolicy
-    timing: Timing
-    accept_opening: OpeningDecision | None
-    accept_trade: TradeDecision | None
-    settlement_price: SettlementSource | None
-    clock: Callable[[], float]
-    limits: LinkLimits
-    monitor: Monitor | None
-
-
 class Peer:
     """Our side of any number of channels. Made by `open_peer`."""
 
@@ -129,16 +84,27 @@ class Peer:
         self._wallet = setup.wallet
         self._runners: dict[bytes, Runner] = {}
         self._outcomes: dict[bytes, Outcomes] = {}
-        self._sessions: dict[Address, list[Session]] = {}
-        self._dialled: dict[str, PeerError | None] = {}
-        self._opening: set[bytes] = set()
-        self._quoting: dict[bytes, set[bytes]] = {}
         self._subscribers: set[trio.MemorySendChannel[PeerEvent]] = set()
         self._sequence = 0
-        self.listening: str | None = None
-        self._new_session = trio.Event()
-        self._unguarded: dict[bytes, None] = {}
-        self._guard_wanted = trio.Event()
+        self._tasks = Tasks(nursery, self._tell)
+        self._connections = Connections(
+            nursery=nursery,
+            setup=setup,
+            runners=self._runners,
+            on_message=self._on_message,
+            tell=self._tell,
+        )
+        self._openings = Openings(
+            setup=setup,
+            runners=self._runners,
+            adopt=self._adopt_new,
+            tasks=self._tasks,
+            tell=self._tell,
+        )
+        self._decisions = Decisions(
+            setup=setup, handle=self._handle, tasks=self._tasks, tell=self._tell
+        )
+        self._defence = Defence(monitor=setup.monitor, runners=self._runners, tasks=self._tasks)
 
     # -- what the owner asks
 
@@ -146,6 +112,11 @@ class Peer:
     def address(self) -> Address:
         """Our signer's address."""
         return self._signer.address
+
+    @property
+    def listening(self) -> str | None:
+        """Where we accept counterparties; None if nowhere, or not yet."""
+        return self._connections.listening
 
     @property
     def channels(self) -> tuple[PeerChannel, ...]:
@@ -164,7 +135,7 @@ class Peer:
 
     def now(self) -> int:
         """Our clock, Unix seconds."""
-        return int(self._setup.clock())
+        return self._setup.now()
 
     async def connect(self, address: str, *, timeout: float = CONNECT_TIMEOUT) -> Address:
         """Connect to a counterparty and stay connected; its signer.
@@ -173,22 +144,7 @@ class Peer:
             InvalidValueError: the address is none.
             PeerTimeoutError: not reachable within ``timeout`` seconds; we go on trying.
         """
-        parse_address(address)
-        if address not in self._dialled:
-            self._dialled[address] = None
-            self._nursery.start_soon(self._stay_connected, address)
-        with trio.move_on_after(timeout):
-            while True:
-                waiting = self._new_session
-                for signer, sessions in self._sessions.items():
-                    if any(session.address == address for session in sessions):
-                        return signer
-                await waiting.wait()
-        why = self._dialled[address]
-        raise PeerTimeoutError(
-            f"no peer at {address} within {timeout:g} s" + (f": {why.args[0]}" if why else ""),
-            next_step="check the address; is it up?",
-        )
+        return await self._connections.connect(address, timeout=timeout)
 
     async def open(
         self,
@@ -217,30 +173,15 @@ class Peer:
             RejectedError: the peer does not open on these terms.
             PeerTimeoutError: the peer cannot be reached, or the chain is slow.
         """
-        side = self._side_in(terms)
+        side = self._openings.side_in(terms)
         deposits = {side: deposit, side.other: peer_deposit}
         counterparty = await self.connect(peer)
         if counterparty != terms.signer(side.other):
             raise InvalidValueError(
                 f"the peer at {peer} signs as 0x{counterparty.hex()}, not as the terms say"
             )
-        head = self._chain.head
-        opening = Opening(
-            terms=terms,
-            deposit_a=deposits[Party.A],
-            deposit_b=deposits[Party.B],
-            valid_until=head.timestamp + OPENING_LIFETIME,
-        )
-        step = ask_opening(
-            domain=self._chain.domain,
-            side=side,
-            opening=opening,
-            risk=tuple(risk),
-            timing=self._setup.timing,
-        )
-        if channel_id(self._chain.domain, terms) in self._runners:
-            raise InvalidValueError("a channel on these terms exists", next_step="change the salt")
-        channel = self._handle(await self._adopt_new(step.finish(())))
+        runner = await self._openings.ask(side=side, terms=terms, risk=risk, deposits=deposits)
+        channel = self._handle(runner)
         await channel.wait_open(timeout)
         return channel
 
@@ -265,7 +206,7 @@ class Peer:
         Raises:
             IllegalCommandError: this peer was opened without a market.
         """
-        series = open_series(channel.portfolio, more)
+        series = sorted({*(each.series for each in channel.portfolio.positions), *more})
         if self._setup.market is None:
             raise IllegalCommandError(
                 "no market to mark with", next_step="pass market= to open_peer"
@@ -273,17 +214,6 @@ class Peer:
         return self._setup.market.marks(series)
 
     # -- channels
-
-    def _side_in(self, terms: Terms) -> Party:
-        for side in Party:
-            if terms.signer(side) == self._signer.address:
-                if terms.party(side) != self._wallet.address:
-                    raise InvalidValueError(
-                        f"the terms pay 0x{terms.party(side).hex()}, not our wallet",
-                        next_step="open_peer(wallet=...) with the key that owns the deposit",
-                    )
-                return side
-        raise InvalidValueError("neither signer of the terms is ours")
 
     def _adopt(self, channel: Channel) -> Runner:
         runner = self._runner_of(channel)
@@ -299,72 +229,19 @@ class Peer:
     def _runner_of(self, channel: Channel) -> Runner:
         return Runner(
             channel,
-            outbound=Line(self._sessions, channel.terms.signer(channel.side.other)),
+            outbound=self._connections.line(channel.terms.signer(channel.side.other)),
             signer=self._signer,
             wallet=self._wallet,
             store=self._store,
-            submit=lambda call, key: self._start(
+            submit=lambda call, key: self._tasks.start(
                 channel.channel_id, partial(self._chain.submit, call, key=key)
             ),
             notify=self._on_notice,
-            stored=self._guard_soon,
+            stored=self._defence.stored,
         )
 
     def _handle(self, runner: Runner) -> PeerChannel:
         return PeerChannel(self, runner, self._outcomes[runner.channel_id])
-
-    # -- connections
-
-    async def _stay_connected(self, address: str) -> None:
-        backoff = Backoff(longest=LONGEST_RETRY)
-        while True:
-            began = trio.current_time()
-            try:
-                async with connect(address, limits=self._setup.limits) as link:
-                    await self._converse(link, address)
-            except PeerError as error:
-                self._dialled[address] = error
-                self._tell(NO_CHANNEL, error)
-            if trio.current_time() - began > LONGEST_RETRY:
-                backoff.reset()
-            await trio.sleep(backoff.next_delay())
-
-    async def _serve_link(self, link: Link) -> None:
-        await self._converse(link, "")
-
-    async def _converse(self, link: Link, address: str) -> None:
-        """Talk until the connection ends. An error of ours ends it, is told, and ends nothing else.
-
-        Raises:
-            PeerError: why the connection ended.
-        """
-        signer = await greet(link, signer=self._signer.address, domain=self._chain.domain)
-        session = Session(link, signer, address)
-        self._sessions.setdefault(signer, []).append(session)
-        self._new_session.set()
-        self._new_session = trio.Event()
-        try:
-            for runner in list(self._runners.values()):
-                if runner.counterparty == signer:
-                    await self._reestablish(runner, session)
-            await session.run(self._on_message)
-        except (OurError, BugError) as error:
-            self._tell(NO_CHANNEL, error)
-        finally:
-            self._sessions[signer].remove(session)
-            if not self._sessions[signer]:
-                del self._sessions[signer]
-
-    async def _reestablish(self, runner: Runner, session: Session) -> None:
-        channel = runner.channel
-        if channel.phase in (Phase.ASKED, Phase.GRANTED):
-            # The peer may never have heard of it. What it has heard already, it hears in vain.
-            session.post([codec.encode(each) for each in channel.outbox])
-            return
-        try:
-            await runner.feed(Connected(), reply=session)
-        except IllegalCommandError:
-            return  # ended, or in dispute: nothing to say about it
 
     # -- messages
 
@@ -375,7 +252,7 @@ class Peer:
             case m.Pong() | m.Hello():
                 pass
             case m.OpenRequest():
-                await self._on_open_request(session, message)
+                await self._openings.on_request(session, message)
             case m.Error() if message.channel_id not in self._runners:
                 error = PeerError(f"the peer complains: {message.reason.name} {message.text}")
                 self._tell(NO_CHANNEL, error)
@@ -396,58 +273,6 @@ class Peer:
                 reply = session if isinstance(message, m.Reestablish) else None
                 await runner.feed(message, reply=reply)
 
-    async def _on_open_request(self, session: Session, request: m.OpenRequest) -> None:
-        identity = channel_id(self._chain.domain, request.opening.terms)
-        runner = self._runners.get(identity)
-        if runner is not None:
-            if runner.counterparty != session.signer:
-                raise UnexpectedMessageError("a channel of another counterparty")
-            await self._reestablish(runner, session)
-        elif identity not in self._opening:
-            if len(self._opening) >= MAX_UNDECIDED:
-                raise OurError("too many openings wait for a decision", next_step="ask later")
-            self._opening.add(identity)
-            self._start(identity, partial(self._decide_opening, identity, session, request))
-
-    async def _decide_opening(
-        self, identity: bytes, session: Session, request: m.OpenRequest
-    ) -> None:
-        try:
-            objection = await self._opening_objection(session, request)
-            if objection is None:
-                step = grant_opening(
-                    domain=self._chain.domain, request=request, timing=self._setup.timing
-                )
-                signature = await self._wallet.sign(step.sign[0])
-                await self._adopt_new(step.finish((signature,)))
-        except InvalidValueError as error:
-            objection = m.Reason.INVALID, str(error.args[0])
-        except ChannelsError as error:
-            self._tell(identity, error)
-            objection = m.Reason.BUSY, "we cannot decide for now"
-        finally:
-            self._opening.discard(identity)
-        if objection is not None:
-            reason, text = objection
-            session.post_message(m.OpenReject(channel_id=identity, reason=reason, text=text))
-
-    async def _opening_objection(
-        self, session: Session, request: m.OpenRequest
-    ) -> tuple[m.Reason, str] | None:
-        terms = request.opening.terms
-        side = self._side_in(terms)
-        if side is request.requester or terms.signer(side.other) != session.signer:
-            return m.Reason.INVALID, "the terms name other signers than ours and yours"
-        head = self._chain.head
-        if request.opening.valid_until > head.timestamp + 2 * OPENING_LIFETIME:
-            return m.Reason.INVALID, "an Opening that stays valid for too long"
-        decide = self._setup.accept_opening
-        if decide is None or not await ask(
-            "accept_opening", lambda: decide(request), OPENING_LIFETIME
-        ):
-            return m.Reason.DECLINED, "we do not open on these terms"
-        return None
-
     # -- notices
 
     def _tell(self, channel_id: bytes, notice: Notice | ChannelsError) -> None:
@@ -464,177 +289,13 @@ class Peer:
         outcomes = self._outcomes[identity]
         outcomes.tell(notice)
         self._tell(identity, notice)
-        match notice:
-            case ProposalReceived(request_id=None):
-                self._start(identity, partial(self._decide, runner, notice))
-            case ProposalReceived(request_id=bytes(request_id)):
-                if not outcomes.offer(request_id, notice):
-                    self._start(identity, partial(self._decline_quote, runner, notice.nonce))
-            case QuoteRequested():
-                self._on_quote_request(runner, notice.request)
-            case CloseRequested():
-                nonce = notice.closing.nonce
-                self._start(identity, partial(self._accept_closing, runner, nonce))
-
-    def _start(self, identity: bytes, work: Callable[[], Awaitable[object]]) -> None:
-        self._nursery.start_soon(self._guarded, identity, work)
-
-    async def _guarded(self, identity: bytes, work: Callable[[], Awaitable[object]]) -> None:
-        """A decision that fails is told, and never takes the peer down.
-
-        Not even a bug does: the step that met it changed nothing, and a counterparty that knows how
-        to cause it could else end every other channel.
-        """
-        try:
-            await work()
-        except ChannelsError as error:
-            self._tell(identity, error)
-        except Exception as error:
-            bug = BugError(f"a decision ended in {error!r}")
-            bug.__cause__ = error
-            self._tell(identity, bug)
-
-    async def _decline_quote(self, runner: Runner, nonce: int) -> None:
-        entry = runner.channel.ledger.entry(nonce)
-        if entry is not None and not entry.declined:  # declined with the quote's other side
-            await self._handle(runner).decline(nonce, text="not asked for")
-
-    async def _accept_closing(self, runner: Runner, nonce: int) -> None:
-        await runner.feed(Answer(nonce=nonce, accept=True, now=self.now()))
-
-    async def _decide(self, runner: Runner, proposal: ProposalReceived) -> None:
-        """Answer a proposal that no request of ours asked for."""
-        handle = self._handle(runner)
-        try:
-            objection = await self._objection(runner.channel, proposal)
-        except ChannelsError as error:
-            self._tell(runner.channel_id, error)
-            objection = m.Reason.BUSY, "we cannot decide for now"
-        if objection is not None:
-            await handle.decline(proposal.nonce, *objection)
-        else:
-            await handle.accept(proposal.nonce)
-
-    async def _objection(
-        self, channel: Channel, proposal: ProposalReceived
-    ) -> tuple[m.Reason, str] | None:
-        market, policy = self._setup.market, self._setup.policy
-        if market is None:
-            return m.Reason.MARKS, "no market data on our side"
-        theirs = marks_of(proposal.portfolio)
-        patience = self._setup.timing.confirm_within
-
-        async def judge() -> tuple[m.Reason, str] | None:
-            return marks_objection(policy, market.marks(theirs.series), theirs)
-
-        objection = await ask("the market", judge, patience)
-        if objection is not None:
-            return objection
-        match proposal.change:
-            case Remark():
-                return None
-            case Settlement(feed=feed, expiry=expiry, price=price):
-                source = self._setup.settlement_price
-                if source is None:
-                    return m.Reason.PRICE, "no settlement source on our side"
-                own = await ask("settlement_price", lambda: source(feed, expiry), patience)
-                if own == price:
-                    return None
-                return m.Reason.PRICE, f"settlement price {price}, ours {own}"
-            case Trade() as trade:
-                decide = self._setup.accept_trade
-                if decide is not None and await ask(
-                    "accept_trade", lambda: decide(trade, channel.portfolio), patience
-                ):
-                    return None
-                return m.Reason.DECLINED, "we did not ask for this trade"
-
-    def _on_quote_request(self, runner: Runner, request: m.RequestForQuote) -> None:
-        identity = runner.channel_id
-        asked = self._quoting.setdefault(identity, set())
-        if request.request_id in asked:
-            return
-        work: Callable[[], Awaitable[object]] = partial(self._quote, runner, request)
-        if len(asked) >= MAX_UNDECIDED:
-            refuse = RefuseQuote(request_id=request.request_id, reason=m.Reason.BUSY)
-            work = partial(runner.feed, refuse)
-        else:
-            asked.add(request.request_id)
-        self._start(identity, work)
-
-    async def _quote(self, runner: Runner, request: m.RequestForQuote) -> None:
-        identity = runner.channel_id
-        refuse = RefuseQuote(request_id=request.request_id, reason=m.Reason.DECLINED)
-        try:
-            quote = await self._price(runner.channel, request)
-            await runner.feed(refuse if quote is None else quote)
-        except ChannelsError:
-            await runner.feed(attrs.evolve(refuse, reason=m.Reason.BUSY))
-            raise
-        finally:
-            self._quoting[identity].discard(request.request_id)
-
-    async def _price(self, channel: Channel, request: m.RequestForQuote) -> SendQuote | None:
-        """What the maker makes of a request; None for no price."""
-        maker = self._setup.maker
-        if maker is None:
-            return None
-        question = QuoteRequest(
-            channel_id=channel.channel_id,
-            legs=request.legs,
-            time_to_live=request.time_to_live,
-            side=channel.side,
-            portfolio=channel.portfolio,
-        )
-
-        async def quote() -> SendQuote | None:
-            answer = await maker(question)
-            if answer is None:
-                return None
-            draft = trade_draft(
-                trade_id=keccak(channel.channel_id + request.request_id),
-                legs=request.legs,
-                prices=answer.prices,
-                requester=channel.side.other,
-                marks=answer.marks,
-                unit=channel.terms.unit,
-            )
-            now = self.now()
-            return SendQuote(
-                request_id=request.request_id,
-                sides=(draft,),
-                expires_at=now + min(answer.good_for, request.time_to_live),
-                now=now,
-            )
-
-        patience = min(request.time_to_live, self._setup.timing.confirm_within)
-        return await ask("the maker", quote, patience)
-
-    # -- the defence
-
-    def _guard_soon(self, runner: Runner) -> None:
-        if self._setup.monitor is not None and runner.channel.phase not in NOT_ON_CHAIN:
-            self._unguarded[runner.channel_id] = None
-            self._guard_wanted.set()
-
-    async def _guard(self, monitor: Monitor) -> None:
-        """Hand the monitor what each change brought: the newest of every channel, once.
-
-        What it misses when this process dies is in our store, and handed over at the next start.
-        """
-        while True:
-            await self._guard_wanted.wait()
-            self._guard_wanted = trio.Event()
-            waiting, self._unguarded = list(self._unguarded), {}
-            for identity in waiting:
-                evidence = evidence_of(self._runners[identity].channel)
-                await self._guarded(identity, partial(monitor.watch, evidence))
+        self._decisions.on_notice(runner, outcomes, notice)
 
     # -- the chain
 
     async def _on_chain(self, identity: bytes, event: ChainSeen) -> None:
         runner = self._runners[identity]
-        await self._guarded(runner.channel_id, partial(runner.feed, event))
+        await self._tasks.guarded(runner.channel_id, partial(runner.feed, event))
 
     def _watched(self) -> dict[bytes, Phase]:
         return {identity: runner.channel.phase for identity, runner in self._runners.items()}
@@ -644,17 +305,18 @@ class Peer:
         for record in self._store.channels().values():
             channel = records.decode_channel(record)
             self._check_ours(channel)
-            self._guard_soon(self._adopt(channel))
+            self._defence.stored(self._adopt(channel))
         if self._store.backup_time is not None:
             await self._distrust_all()
-        if self._setup.monitor is not None:
-            self._nursery.start_soon(self._guard, self._setup.monitor)
+        self._nursery.start_soon(self._defence.run)
         await self._nursery.start(watch_chain, self._chain, self._watched, self._on_chain)
         for runner in list(self._runners.values()):
-            await self._guarded(runner.channel_id, partial(runner.feed, Resume()))
-            await self._guarded(runner.channel_id, partial(self._decline_forgotten, runner))
+            await self._tasks.guarded(runner.channel_id, partial(runner.feed, Resume()))
+            await self._tasks.guarded(
+                runner.channel_id, partial(self._decisions.decline_forgotten, runner)
+            )
         if listen is not None:
-            await self._nursery.start(self._listen, listen)
+            await self._nursery.start(self._connections.listen, listen)
 
     async def _distrust_all(self) -> None:
         """The store is a restored copy: every open channel stops signing, durably."""
@@ -668,30 +330,6 @@ class Peer:
             raise InvalidValueError("the store holds channels of another chain or Adjudicator")
         if channel.terms.signer(channel.side) != self._signer.address:
             raise InvalidValueError("the store holds channels of another signer")
-
-    async def _decline_forgotten(self, runner: Runner) -> None:
-        """Decline what waited for a decision when we stopped: nobody decides it any more."""
-        waiting = (
-            each
-            for each in runner.channel.ledger.entries
-            if each.theirs is not None and each.mine is None and not each.declined
-        )
-        first = next(waiting, None)
-        if runner.channel.phase is Phase.RECEIVED and first is not None:
-            await self._handle(runner).decline(first.nonce, m.Reason.BUSY, "we started again")
-
-    async def _listen(
-        self, address: str, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        async with serve(
-            address,
-            self._serve_link,
-            limits=self._setup.limits,
-            on_error=lambda _, error: self._tell(NO_CHANNEL, error),
-        ) as listening:
-            self.listening = listening.address
-            task_status.started()
-            await trio.sleep_forever()
 
 
 def _can_judge(channel: Channel) -> bool:

@@ -12,7 +12,8 @@ from channels.errors import InvalidValueError
 from channels.protocol.changes import Marks, Trade
 from channels.protocol.eip712 import Address
 from channels.protocol.messages import OpenRequest, Reason
-from channels.protocol.types import Portfolio, RiskParams, Series, Terms, hash_risk_params
+from channels.protocol.terms import RiskParams, Terms, hash_risk_params
+from channels.protocol.types import Portfolio, Series
 from channels.units import DAY, WAD
 
 __all__ = [

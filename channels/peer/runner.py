@@ -19,7 +19,7 @@ from channels.protocol.channel import Channel
 from channels.protocol.effects import Notice, Notify, Outcome, Persist, Send, Submit
 from channels.protocol.eip712 import Address
 from channels.protocol.signing import Signable, Signature, Signer
-from channels.protocol.types import Opening
+from channels.protocol.terms import Opening
 from channels.storage import AppendJournal, PutChannel, Store, Write
 
 __all__ = ["Outbound", "Runner"]

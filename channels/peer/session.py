@@ -28,7 +28,7 @@ from channels.errors import (
 from channels.protocol import codec
 from channels.protocol import messages as m
 from channels.protocol.eip712 import Address
-from channels.protocol.types import Domain
+from channels.protocol.terms import Domain
 from channels.transport.limits import LinkLimits, RateLimit
 from channels.transport.link import Link
 

@@ -12,7 +12,8 @@ import attrs
 
 from channels.protocol.eip712 import Address
 from channels.protocol.signing import Signature
-from channels.protocol.types import Closing, Opening, Party, Portfolio, State, Terms
+from channels.protocol.terms import Opening, Terms
+from channels.protocol.types import Closing, Party, Portfolio, State
 
 __all__ = [
     "Call",

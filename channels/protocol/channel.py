@@ -14,17 +14,8 @@ from channels.protocol.ledger import BoxClock, Full, Ledger
 from channels.protocol.messages import Message
 from channels.protocol.rules import Circumstances
 from channels.protocol.signing import Signable
-from channels.protocol.types import (
-    Domain,
-    Opening,
-    Party,
-    Portfolio,
-    RiskParams,
-    Signed,
-    State,
-    Terms,
-    channel_id,
-)
+from channels.protocol.terms import Domain, Opening, RiskParams, Signed, Terms, channel_id
+from channels.protocol.types import Party, Portfolio, State
 
 __all__ = ["OPEN_PHASES", "Channel", "Mode", "Phase", "Timing", "Track", "new_channel"]
 

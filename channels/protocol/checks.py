@@ -22,14 +22,8 @@ from channels.protocol.changes import (
 )
 from channels.protocol.channel import Channel, Mode
 from channels.protocol.messages import HalfSigned, Reason
-from channels.protocol.types import (
-    Party,
-    Portfolio,
-    RiskParams,
-    Terms,
-    feed_name,
-    hash_risk_params,
-)
+from channels.protocol.terms import RiskParams, Terms, hash_risk_params
+from channels.protocol.types import Party, Portfolio, feed_name
 from channels.units import DAY, HOUR, WAD
 
 __all__ = ["check_content", "check_mode", "check_risk", "check_terms", "eases_risk", "objection_to"]

@@ -39,17 +39,8 @@ from channels.protocol.schema import (
     union,
 )
 from channels.protocol.signing import Signature
-from channels.protocol.types import (
-    MAX_POSITIONS,
-    Closing,
-    Opening,
-    Party,
-    Portfolio,
-    Position,
-    RiskParams,
-    Spot,
-    Terms,
-)
+from channels.protocol.terms import Opening, RiskParams, Terms
+from channels.protocol.types import MAX_POSITIONS, Closing, Party, Portfolio, Position, Spot
 
 __all__ = [
     "CHANGE",

@@ -17,7 +17,8 @@ from channels.pricing import Kind
 from channels.protocol.changes import Change
 from channels.protocol.eip712 import Address
 from channels.protocol.signing import Signature
-from channels.protocol.types import Closing, Opening, Party, Portfolio, RiskParams
+from channels.protocol.terms import Opening, RiskParams
+from channels.protocol.types import Closing, Party, Portfolio
 
 __all__ = [
     "Accept",

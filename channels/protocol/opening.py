@@ -21,7 +21,8 @@ from channels.protocol.effects import (
     done,
 )
 from channels.protocol.signing import Signature, check_signature
-from channels.protocol.types import Domain, Opening, Party, RiskParams
+from channels.protocol.terms import Domain, Opening, RiskParams
+from channels.protocol.types import Party
 
 __all__ = ["ask_opening", "grant_opening", "on_open_accept", "on_open_reject", "on_opened"]
 

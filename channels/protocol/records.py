@@ -44,7 +44,8 @@ from channels.protocol.schema import (
     text,
     union,
 )
-from channels.protocol.types import MAX_POSITIONS, Closing, Domain, Party, State
+from channels.protocol.terms import Domain
+from channels.protocol.types import MAX_POSITIONS, Closing, Party, State
 
 __all__ = [
     "RECORD_VERSION",

@@ -16,7 +16,7 @@ from coincurve import PrivateKey, PublicKey
 
 from channels.errors import BadSignatureError, InvalidValueError
 from channels.protocol.eip712 import Address, keccak
-from channels.protocol.types import Domain, Signed
+from channels.protocol.terms import Domain, Signed
 
 __all__ = ["LocalSigner", "Signable", "Signature", "Signer", "check_signature", "recover"]
 

@@ -39,7 +39,8 @@ from channels.protocol.calls import (
 )
 from channels.protocol.eip712 import Address, checksum
 from channels.protocol.signing import Signature
-from channels.protocol.types import Closing, Opening, Party, Portfolio, State, Terms
+from channels.protocol.terms import Opening, Terms
+from channels.protocol.types import Closing, Party, Portfolio, State
 from tests.vectors.test_digests import Values
 
 SAMPLES = 150

@@ -16,7 +16,8 @@ from channels.chain.jobs import Intent
 from channels.errors import ContractRevertedError, InvalidValueError
 from channels.protocol.calls import Call, Checkpoint, Close, Dispute, Open
 from channels.protocol.signing import Signature
-from channels.protocol.types import Closing, Domain, Portfolio, Terms, channel_id
+from channels.protocol.terms import Domain, Terms, channel_id
+from channels.protocol.types import Closing, Portfolio
 from tests.chain.world import FEED, PATIENCE, WAD, World, embedded_world, new_key
 
 PORTFOLIO = Portfolio(net_to_b=10**6)

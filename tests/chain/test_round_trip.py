@@ -22,7 +22,8 @@ from channels.protocol.facts import (
     OnChainPhase,
     PositionsSettled,
 )
-from channels.protocol.types import EMPTY_PORTFOLIO, Closing, Party, Portfolio, channel_id
+from channels.protocol.terms import channel_id
+from channels.protocol.types import EMPTY_PORTFOLIO, Closing, Party, Portfolio
 from tests.chain.world import FEED, FUNDS, HOUR, PATIENCE, WAD, World, option_portfolio
 
 DEPOSIT = 100 * 10**6

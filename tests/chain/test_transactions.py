@@ -41,7 +41,8 @@ from channels.errors import (
 )
 from channels.protocol.calls import Checkpoint, Deposit, Dispute
 from channels.protocol.facts import OnChainPhase
-from channels.protocol.types import EMPTY_PORTFOLIO, Party, Portfolio, channel_id
+from channels.protocol.terms import channel_id
+from channels.protocol.types import EMPTY_PORTFOLIO, Party, Portfolio
 from tests.chain.world import FUNDS, PATIENCE, World, embedded_world
 
 DEPTH = Finality.depth(3)

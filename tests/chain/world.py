@@ -31,20 +31,16 @@ from channels.chain.rpc import Provider, Rpc
 from channels.protocol.calls import CoSigned, Open
 from channels.protocol.eip712 import Address, keccak
 from channels.protocol.signing import LocalSigner, Signature
-from channels.protocol.types import (
+from channels.protocol.terms import (
     Domain,
     Opening,
-    Portfolio,
-    Position,
     RiskParams,
     Signed,
-    Spot,
-    State,
     Terms,
     channel_id,
-    feed_id,
     hash_risk_params,
 )
+from channels.protocol.types import Portfolio, Position, Spot, State, feed_id
 
 FEED = feed_id("ETH-USD")
 WAD = 10**18

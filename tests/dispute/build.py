@@ -12,17 +12,8 @@ from channels.protocol.calls import CoSigned
 from channels.protocol.eip712 import Address, keccak
 from channels.protocol.facts import ChannelView, Head, OnChainPhase
 from channels.protocol.signing import LocalSigner
-from channels.protocol.types import (
-    Domain,
-    Party,
-    Portfolio,
-    Position,
-    Spot,
-    State,
-    Terms,
-    channel_id,
-    feed_id,
-)
+from channels.protocol.terms import Domain, Terms, channel_id
+from channels.protocol.types import Party, Portfolio, Position, Spot, State, feed_id
 
 WAD = 10**18
 UNIT = 10**6

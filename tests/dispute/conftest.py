@@ -20,7 +20,8 @@ from channels.dispute import (
     open_monitor,
 )
 from channels.protocol.calls import Checkpoint, CoSigned, Dispute, Settle
-from channels.protocol.types import Party, Terms
+from channels.protocol.terms import Terms
+from channels.protocol.types import Party
 from tests.dispute.build import TERMS
 from tests.dispute.fakes import FakeChain, FakeRecords, Filing
 

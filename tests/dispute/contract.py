@@ -21,7 +21,8 @@ from channels.protocol.facts import (
     OnChainPhase,
     PositionsSettled,
 )
-from channels.protocol.types import EMPTY_PORTFOLIO, Domain, Party, Portfolio, Terms, channel_id
+from channels.protocol.terms import Domain, Terms, channel_id
+from channels.protocol.types import EMPTY_PORTFOLIO, Party, Portfolio
 from tests.dispute.build import GRACE, WAD
 
 

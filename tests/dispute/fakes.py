@@ -26,7 +26,7 @@ from channels.protocol.facts import (
     Head,
     OnChainPhase,
 )
-from channels.protocol.types import Domain, Terms, channel_id
+from channels.protocol.terms import Domain, Terms, channel_id
 from tests.dispute.build import DEPOSIT, DOMAIN, T0
 from tests.dispute.contract import (
     Block,

@@ -25,7 +25,7 @@ from channels.dispute import (
     open_monitor,
 )
 from channels.protocol.calls import Dispute
-from channels.protocol.types import Terms, channel_id
+from channels.protocol.terms import Terms, channel_id
 from channels.storage import open_store
 from tests.chain.world import FEED, FUNDS, HOUR, WAD, World, embedded_world, option_portfolio
 

@@ -32,7 +32,8 @@ from channels.protocol.codec import pack, unpack
 from channels.protocol.facts import OnChainPhase
 from channels.protocol.ledger import Entry, Full
 from channels.protocol.signing import Signature
-from channels.protocol.types import Opening, Party, RiskParams
+from channels.protocol.terms import Opening, RiskParams
+from channels.protocol.types import Party
 from tests.dispute.build import (
     DOMAIN,
     ETH,

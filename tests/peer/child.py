@@ -147,7 +147,7 @@ class Trading:
         self._counterparty = place
         signer = await self._peer.connect(place)
         self._answered.pong = trio.Event()
-        self._peer._sessions[signer][-1].post_message(m.Ping(token=GREETING))
+        self._peer._connections._sessions[signer][-1].post_message(m.Ping(token=GREETING))
         await self._answered.pong.wait()
 
     async def arm(self, at: int) -> None:

@@ -512,7 +512,7 @@ async def test_a_thousand_connections(world: World, tmp_path: Path) -> None:
         for _ in range(1_000):
             await stack.enter_async_context(await trio.open_tcp_stream(host, int(port)))
         await unharmed(pair)
-        assert sum(map(len, pair.bob.peer._sessions.values())) == 1
+        assert sum(map(len, pair.bob.peer._connections._sessions.values())) == 1
 
 
 async def test_flood_is_throttled_and_dropped(world: World, tmp_path: Path) -> None:
@@ -578,10 +578,10 @@ async def test_stall_in_the_middle_of_a_frame(world: World, tmp_path: Path) -> N
 async def test_silent_but_honest_connection_is_kept(world: World, tmp_path: Path) -> None:
     """Pings keep a connection alive on which nothing is traded: its hostile neighbour times out."""
     async with trading(world, tmp_path, bob={"limits": QUICK}, alice={"limits": QUICK}) as pair:
-        (honest,) = pair.bob.peer._sessions[world.signer_a.address]
+        (honest,) = pair.bob.peer._connections._sessions[world.signer_a.address]
         async with hostile(pair) as raw:
             await raw.dropped()
-        assert pair.bob.peer._sessions[world.signer_a.address] == [honest]
+        assert pair.bob.peer._connections._sessions[world.signer_a.address] == [honest]
         await unharmed(pair)
 
 
@@ -590,7 +590,7 @@ async def test_never_reading(world: World, tmp_path: Path) -> None:
     async with trading(world, tmp_path) as pair:
         async with hostile(pair) as raw:
             raw.stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4_096)
-            (session,) = pair.bob.peer._sessions[STRANGER.address]
+            (session,) = pair.bob.peer._connections._sessions[STRANGER.address]
             most = 0
             with trio.fail_after(PATIENCE), suppress(trio.BrokenResourceError):
                 while True:
@@ -631,7 +631,7 @@ async def test_a_bug_in_a_handler_ends_one_connection(
         def broken(*_: object) -> None:
             raise ZeroDivisionError("as if")
 
-        monkeypatch.setattr(pair.bob.peer, "_on_open_request", broken)
+        monkeypatch.setattr(pair.bob.peer._openings, "on_request", broken)
         async with hostile(pair) as raw:
             await raw.send(opening_of(pair))
             await raw.dropped()
@@ -713,8 +713,8 @@ async def test_undecided_openings_are_few(world: World, tmp_path: Path) -> None:
         raise AssertionError
 
     async with trading(world, tmp_path) as pair:
-        setup = pair.bob.peer._setup
-        pair.bob.peer._setup = attrs.evolve(setup, accept_opening=never)
+        setup = pair.bob.peer._openings._setup
+        pair.bob.peer._openings._setup = attrs.evolve(setup, accept_opening=never)
         async with hostile(pair) as raw:
             await raw.send(*(opening_of(pair) for _ in range(40)))
             for _ in range(24):

@@ -341,8 +341,8 @@ async def test_a_bad_maker_refuses_and_the_peer_survives(
             return await spoil(honest, request)
 
         before = machine_state(pair.bob)
-        setup = pair.bob.peer._setup
-        pair.bob.peer._setup = attrs.evolve(setup, maker=bad)
+        setup = pair.bob.peer._decisions._setup
+        pair.bob.peer._decisions._setup = attrs.evolve(setup, maker=bad)
         if name == "is good for ever":
             await pair.channel.request_quote([put(pair.alice)], ttl=10)
             return
@@ -351,19 +351,19 @@ async def test_a_bad_maker_refuses_and_the_peer_survives(
         error = await error_told(pair.bob, OurError)
         assert name != "raises" or isinstance(error.__cause__, ZeroDivisionError)
         assert machine_state(pair.bob) == before
-        pair.bob.peer._setup = setup
+        pair.bob.peer._decisions._setup = setup
         await trade(pair.alice)
         await trade(pair.bob)
 
 
 async def test_a_hanging_maker_is_given_up(world: World, tmp_path: Path) -> None:
     async with trading(world, tmp_path) as pair:
-        setup = pair.bob.peer._setup
-        pair.bob.peer._setup = attrs.evolve(setup, maker=cast(Any, hanging))
+        setup = pair.bob.peer._decisions._setup
+        pair.bob.peer._decisions._setup = attrs.evolve(setup, maker=cast(Any, hanging))
         with pytest.raises(ChannelsError):
             await pair.channel.request_quote([put(pair.alice)], ttl=1)
         assert "did not answer" in str(await error_told(pair.bob, OurError))
-        pair.bob.peer._setup = setup
+        pair.bob.peer._decisions._setup = setup
         await trade(pair.alice)
 
 
@@ -409,8 +409,8 @@ async def test_undecided_opening_holds_up_no_trade(world: World, tmp_path: Path)
         raise AssertionError
 
     async with trading(world, tmp_path) as pair, trio.open_nursery() as nursery:
-        setup = pair.bob.peer._setup
-        pair.bob.peer._setup = attrs.evolve(setup, accept_opening=slow)
+        setup = pair.bob.peer._openings._setup
+        pair.bob.peer._openings._setup = attrs.evolve(setup, accept_opening=slow)
         channel = pair.channel
         nursery.start_soon(open_channel, pair.alice, pair.b)
         with trio.fail_after(PATIENCE):
@@ -446,8 +446,8 @@ async def test_market_that_leaves_out_a_series(
             def marks(self, series: Iterable[Series]) -> Marks:
                 return attrs.evolve(whole(series), series={})
 
-        setup = pair.bob.peer._setup
-        pair.bob.peer._setup = attrs.evolve(setup, market=Partial())
+        setup = pair.bob.peer._decisions._setup
+        pair.bob.peer._decisions._setup = attrs.evolve(setup, market=Partial())
         await pair.travel(by=60)
         with pytest.raises(RejectedError, match="BUSY"):
             await pair.channel.remark()
@@ -460,9 +460,9 @@ async def test_decision_takes_too_long(world: World, tmp_path: Path) -> None:
         raise AssertionError
 
     async with trading(world, tmp_path) as pair:
-        setup = pair.bob.peer._setup
+        setup = pair.bob.peer._decisions._setup
         timing = attrs.evolve(setup.timing, box=3)
-        pair.bob.peer._setup = attrs.evolve(setup, accept_trade=slow, timing=timing)
+        pair.bob.peer._decisions._setup = attrs.evolve(setup, accept_trade=slow, timing=timing)
         with pytest.raises(RejectedError, match="BUSY"):
             await pair.channel.propose_trade([put(pair.alice)], [100 * WAD])
         assert "accept_trade did not answer" in str(await error_told(pair.bob, OurError))

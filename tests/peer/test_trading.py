@@ -258,7 +258,7 @@ async def test_quote_nobody_waits_for_is_declined(world: World, tmp_path: Path) 
             await go.wait()
             return await honest(request)
 
-        pair.bob.peer._setup = attrs.evolve(pair.bob.peer._setup, maker=late)
+        pair.bob.peer._decisions._setup = attrs.evolve(pair.bob.peer._decisions._setup, maker=late)
         with trio.move_on_after(0.05):
             await pair.channel.request_quote([put(pair.alice)], ttl=10)
         go.set()
@@ -375,8 +375,8 @@ async def test_two_channels_between_two_peers(world: World, tmp_path: Path) -> N
     async with trading(world, tmp_path) as pair:
         second = await open_channel(pair.alice, pair.b)
         assert len(pair.alice.peer.channels) == 2
-        assert len(pair.bob.peer._sessions) == 1
-        assert [len(each) for each in pair.bob.peer._sessions.values()] == [1]
+        assert len(pair.bob.peer._connections._sessions) == 1
+        assert [len(each) for each in pair.bob.peer._connections._sessions.values()] == [1]
         for channel in pair.alice.peer.channels:
             await channel.propose_trade([put(pair.alice)], [100 * WAD])
         assert second.portfolio.net_to_b == 100 * UNIT
@@ -472,8 +472,8 @@ async def test_one_restarts_and_the_other_comes_back(world: World, tmp_path: Pat
         for _ in range(2):
             async with b.running() as bob:
                 with trio.fail_after(PATIENCE):
-                    while not any(bob.peer._sessions.values()):
-                        await bob.peer._new_session.wait()
+                    while not any(bob.peer._connections._sessions.values()):
+                        await bob.peer._connections._new_session.wait()
                 await trade(alice)
                 await Pair(world=world, a=a, b=b, alice=alice, bob=bob).settled()
         assert alice.channel.portfolio.positions[0].quantity == 3 * WAD

@@ -31,7 +31,8 @@ from channels.pricing.instruments import Put
 from channels.protocol.changes import Marks, SeriesMark, Trade
 from channels.protocol.messages import OpenRequest
 from channels.protocol.signing import LocalSigner
-from channels.protocol.types import Party, Portfolio, RiskParams, Series, Terms, feed_id
+from channels.protocol.terms import RiskParams, Terms
+from channels.protocol.types import Party, Portfolio, Series, feed_id
 from channels.storage import Store, open_store
 from tests.chain.world import World
 

@@ -20,7 +20,7 @@ from channels.pricing.scenario_price import (
     vol_down,
     vol_up,
 )
-from channels.protocol.types import RiskParams
+from channels.protocol.terms import RiskParams
 from channels.units import DAY, WAD, YEAR, to_wad
 
 from .compare_engines import random_prices

@@ -9,7 +9,7 @@ import attrs
 import pytest
 from eth_hash.auto import keccak
 
-from channels.protocol.types import RiskParams, hash_risk_params
+from channels.protocol.terms import RiskParams, hash_risk_params
 from channels.units import DAY, WAD
 
 from .compare_risk import REFUSED, Case, RiskEngine, SideA, compare, random_case

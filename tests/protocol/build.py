@@ -12,18 +12,8 @@ from channels.protocol.channel import Timing
 from channels.protocol.eip712 import Address, keccak
 from channels.protocol.events import Draft
 from channels.protocol.signing import LocalSigner
-from channels.protocol.types import (
-    Domain,
-    Opening,
-    Party,
-    Portfolio,
-    RiskParams,
-    Series,
-    Terms,
-    channel_id,
-    feed_id,
-    hash_risk_params,
-)
+from channels.protocol.terms import Domain, Opening, RiskParams, Terms, channel_id, hash_risk_params
+from channels.protocol.types import Party, Portfolio, Series, feed_id
 
 WAD = 10**18
 UNIT = 10**6

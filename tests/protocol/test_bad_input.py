@@ -38,7 +38,8 @@ from channels.protocol.machine import step
 from channels.protocol.messages import Reason
 from channels.protocol.records import encode_channel
 from channels.protocol.signing import Signature
-from channels.protocol.types import Closing, Domain, Party, Portfolio, Position, Spot, State
+from channels.protocol.terms import Domain
+from channels.protocol.types import Closing, Party, Portfolio, Position, Spot, State
 from tests.protocol.build import (
     BTC,
     DOMAIN,

@@ -15,20 +15,15 @@ from eth_account.messages import encode_typed_data
 from eth_utils.crypto import keccak as eth_keccak
 
 from channels.protocol.eip712 import digest, keccak, type_hash
-from channels.protocol.types import (
-    Closing,
+from channels.protocol.terms import (
     DisputeAuthorisation,
     Domain,
     Opening,
-    Portfolio,
-    Position,
     RiskParams,
-    Spot,
-    State,
     Terms,
-    Withdrawal,
     hash_risk_params,
 )
+from channels.protocol.types import Closing, Portfolio, Position, Spot, State, Withdrawal
 from tests.protocol.build import place
 
 COUNT = 60

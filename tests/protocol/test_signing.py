@@ -19,7 +19,8 @@ from channels.protocol.signing import (
     check_signature,
     recover,
 )
-from channels.protocol.types import Domain, Party, State
+from channels.protocol.terms import Domain
+from channels.protocol.types import Party, State
 from tests.protocol.build import DOMAIN, ID, SIGNERS, STRANGER, key, place
 
 ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141

@@ -9,24 +9,26 @@ import pytest
 
 from channels.errors import InvalidValueError
 from channels.protocol.eip712 import address, checksum, keccak
-from channels.protocol.types import (
-    EMPTY_PORTFOLIO,
-    Closing,
+from channels.protocol.terms import (
     DisputeAuthorisation,
     Domain,
     Opening,
+    RiskParams,
+    Terms,
+    channel_id,
+    hash_risk_params,
+)
+from channels.protocol.types import (
+    EMPTY_PORTFOLIO,
+    Closing,
     Party,
     Portfolio,
     Position,
-    RiskParams,
     Spot,
     State,
-    Terms,
     Withdrawal,
-    channel_id,
     feed_id,
     feed_name,
-    hash_risk_params,
 )
 from tests.protocol.build import BTC, DOMAIN, ETH, EXPIRY, RISK, STRIKE, WAD, make_terms, place
 

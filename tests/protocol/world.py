@@ -36,7 +36,8 @@ from channels.protocol.machine import Event, step
 from channels.protocol.opening import ask_opening, grant_opening
 from channels.protocol.records import decode_channel, encode_channel
 from channels.protocol.signing import LocalSigner, Signable, Signature, recover
-from channels.protocol.types import Closing, Domain, Opening, Party, Portfolio, State
+from channels.protocol.terms import Domain, Opening
+from channels.protocol.types import Closing, Party, Portfolio, State
 from tests.protocol.build import (
     DOMAIN,
     FINALITY,

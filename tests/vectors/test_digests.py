@@ -38,20 +38,22 @@ from channels.chain.jobs import Intent  # noqa: E402
 from channels.chain.provider import TrioHTTPProvider, open_provider  # noqa: E402
 from channels.chain.rpc import Rpc  # noqa: E402
 from channels.protocol.eip712 import Address, checksum, keccak  # noqa: E402
-from channels.protocol.types import (  # noqa: E402
-    Closing,
+from channels.protocol.terms import (  # noqa: E402
     DisputeAuthorisation,
     Domain,
     Opening,
-    Portfolio,
-    Position,
     RiskParams,
     Signed,
+    Terms,
+    channel_id,
+)
+from channels.protocol.types import (  # noqa: E402
+    Closing,
+    Portfolio,
+    Position,
     Spot,
     State,
-    Terms,
     Withdrawal,
-    channel_id,
 )
 from tools import build_artifacts  # noqa: E402
 

@@ -22,7 +22,8 @@ from channels.pricing.instruments import Call, Instrument, Put
 from channels.protocol.changes import Trade
 from channels.protocol.eip712 import Address
 from channels.protocol.facts import ChannelClosed, Checkpointed
-from channels.protocol.types import RiskParams, feed_id
+from channels.protocol.terms import RiskParams
+from channels.protocol.types import feed_id
 from channels.units import HOUR, from_wad
 
 __all__ = ["Counterparty", "Story"]
