@@ -108,7 +108,7 @@ contract Actor is ChannelTest {
         bool recorded = success && abi.decode(result, (bool));
         if (!success) fail("a good signature refused");
         if (recorded) took(m, state);
-        count("checkpoint", recorded);
+        tally("checkpoint", recorded);
     }
 
     /// @dev One state of every channel, one of them forged: the others do not mind.
@@ -136,7 +136,7 @@ contract Actor is ChannelTest {
             --recorded;
         }
         if (recorded != 0) fail("a checkpoint miscounted");
-        count("checkpointMany", abi.decode(result, (uint256)) != 0);
+        tally("checkpointMany", abi.decode(result, (uint256)) != 0);
     }
 
     function withdraw(uint256 which, uint64 nonce, uint256 seed, uint128 a, uint128 b) external {
@@ -284,7 +284,7 @@ contract Actor is ChannelTest {
         bytes memory result;
         vm.prank(caller);
         (success, result) = address(adjudicator).call(data);
-        count(handler, success);
+        tally(handler, success);
         if (!success) return false;
         if (withState && abi.decode(result, (bool))) took(m, state);
         if (first) {
@@ -410,13 +410,13 @@ contract Actor is ChannelTest {
     function attempt(string memory handler, bytes memory data, address sender) private returns (bool success) {
         vm.prank(sender);
         (success,) = address(adjudicator).call{gas: 8_000_000}(data);
-        count(handler, success);
+        tally(handler, success);
     }
 
-    function count(string memory handler, bool done) private {
-        Tally storage tally = _tallies[handler];
-        if (tally.tried++ == 0) _handlers.push(handler);
-        if (done) ++tally.done;
+    function tally(string memory handler, bool done) private {
+        Tally storage t = _tallies[handler];
+        if (t.tried++ == 0) _handlers.push(handler);
+        if (done) ++t.done;
     }
 
     function fail(string memory reason) private {
