@@ -35,8 +35,8 @@ import {
 /// | close          | reverts | yes     | yes           | yes     | reverts |
 /// | abandon        | reverts | reverts | reverts       | yes (2) | reverts |
 ///
-/// (1) not for a party whose cure has ended, until its margin call is decided. (2) late, and only if `settle`
-/// never ran. `claim` belongs to no channel.
+/// (1) not for a party whose cure has ended, until its margin call is decided. `claim` belongs to no channel.
+/// (2) 180 days after the last possible settlement, and only if `settle` never ran.
 ///
 /// @dev Trusted assumptions, **may lose funds** where they fail: the collateral is a plain ERC-20 (no fee on transfer,
 /// no rebasing); the oracle's prices; each party's signer key, and that it follows the signing rules.
