@@ -131,6 +131,9 @@ contract ChainlinkOracleTest is Test {
         put(1, 3, 5_000, T);
         put(1, 4, 7_000, T + 1);
         refuses(id(1, 1), notLive(id(1, 1)));
+        put(1, 2, 3_000, S + 1); // a second late for the start
+        refuses(id(1, 2), notLive(id(1, 2)));
+        put(1, 2, 3_000, S);
         vm.assertEq(record(id(1, 2)), 3_000e18);
     }
 
