@@ -12,13 +12,29 @@ import {Settlement} from "./libraries/Settlement.sol";
 import {Signatures} from "./libraries/Signatures.sol";
 import {TermsBounds} from "./libraries/TermsBounds.sol";
 import {Tokens} from "./libraries/Tokens.sol";
-import {ChannelView, Closing, Party, Phase, Portfolio, Signature, State, Terms} from "./libraries/Types.sol";
+import {
+    ChannelView,
+    Closing,
+    DisputeAuthorisation,
+    Party,
+    Permit,
+    Phase,
+    Portfolio,
+    Signature,
+    SignedState,
+    State,
+    Terms,
+    Withdrawal
+} from "./libraries/Types.sol";
 
 /// @title Adjudicator: holds the collateral of every channel and pays it by the newest state both signed.
 /// @notice What each call does is documented in `IAdjudicator`; comments here say why.
 contract Adjudicator is IAdjudicator, ReentrancyLock {
-    /// @notice How far ahead a Closing's `validUntil` may lie.
+    /// @notice How far ahead the `validUntil` of a Closing or a Withdrawal may lie.
     uint256 internal constant MAX_VALIDITY = 1 hours;
+
+    /// @notice How long after the last possible settlement a portfolio nobody shows is waited for.
+    uint256 internal constant ABANDON_DELAY = 180 days;
 
     /// @dev Three words a channel. `portfolioHash` stays 0 while the nonce is 0.
     struct Channel {
@@ -51,25 +67,25 @@ contract Adjudicator is IAdjudicator, ReentrancyLock {
         bytes calldata signatureA,
         bytes calldata signatureB
     ) external locks returns (bytes32 id) {
-        if (block.timestamp > validUntil) revert Errors.Expired(validUntil);
-        TermsBounds.check(terms);
-        bytes32 termsHash = Hashing.hash(terms);
-        id = _id(terms.signerA, terms.signerB, termsHash);
-        Channel storage channel_ = _channels[id];
-        if (channel_.slot.phase() != Phase.None) revert Errors.ChannelExists(id);
+        id = _open(terms, depositA, depositB, validUntil, signatureA, signatureB);
+        _pullDeposits(terms, depositA, depositB);
+    }
 
-        bytes32 digest = _digest(Hashing.hashOpening(termsHash, depositA, depositB, validUntil));
-        Signatures.requireParty(terms.partyA, digest, signatureA);
-        Signatures.requireParty(terms.partyB, digest, signatureB);
-
-        channel_.slot = ChannelSlotLibrary.only(Phase.Open);
-        channel_.contributions = ContributionsLibrary.pack(int256(uint256(depositA)), int256(uint256(depositB)));
-        emit Events.Opened(id, terms.signerA, terms.signerB, depositA, depositB);
-
-        uint256 before = Tokens.balance(terms.collateral);
-        if (depositA != 0) Tokens.pull(terms.collateral, terms.partyA, depositA);
-        if (depositB != 0) Tokens.pull(terms.collateral, terms.partyB, depositB);
-        _requireArrived(terms.collateral, before, uint256(depositA) + depositB);
+    /// @inheritdoc IAdjudicator
+    function openWithPermit(
+        Terms calldata terms,
+        uint128 depositA,
+        uint128 depositB,
+        uint64 validUntil,
+        bytes calldata signatureA,
+        bytes calldata signatureB,
+        Permit calldata permitA,
+        Permit calldata permitB
+    ) external locks returns (bytes32 id) {
+        id = _open(terms, depositA, depositB, validUntil, signatureA, signatureB);
+        Tokens.tryPermit(terms.collateral, terms.partyA, permitA);
+        Tokens.tryPermit(terms.collateral, terms.partyB, permitB);
+        _pullDeposits(terms, depositA, depositB);
     }
 
     /// @inheritdoc IAdjudicator
@@ -121,8 +137,61 @@ contract Adjudicator is IAdjudicator, ReentrancyLock {
     }
 
     /// @inheritdoc IAdjudicator
+    function checkpointMany(SignedState[] calldata states) external whenUnlocked returns (uint256 recorded) {
+        for (uint256 i; i < states.length; ++i) {
+            SignedState calldata state = states[i];
+            bytes32 id = _id(state.signerA, state.signerB, state.termsHash);
+            Channel storage channel_ = _channels[id];
+            ChannelSlot slot = channel_.slot;
+            if (!_recordable(slot, state.nonce, state.validUntil)) continue;
+
+            bytes32 digest = _digest(Hashing.hashState(id, state.nonce, state.validUntil, state.portfolioHash));
+            if (!Signatures.isFrom(state.signerA, digest, state.signatureA)) continue;
+            if (!Signatures.isFrom(state.signerB, digest, state.signatureB)) continue;
+            _record(id, channel_, slot, state.nonce, state.portfolioHash);
+            ++recorded;
+        }
+    }
+
+    /// @inheritdoc IAdjudicator
+    function withdraw(
+        Terms calldata terms,
+        Withdrawal calldata withdrawal,
+        Signature calldata signatureA,
+        Signature calldata signatureB
+    ) external locks {
+        bytes32 id = channelId(terms);
+        Channel storage channel_ = _channels[id];
+        ChannelSlot slot = channel_.slot;
+        Phase phase = slot.phaseAt(block.timestamp);
+        if (phase != Phase.Open) revert Errors.WrongPhase(phase);
+        State calldata state = withdrawal.state;
+        if (state.channelId != id) revert Errors.WrongChannel(id, state.channelId);
+        if (state.nonce <= slot.nonce()) revert Errors.NonceNotNewer(slot.nonce(), state.nonce);
+        _requireShortLived(state.validUntil);
+        Contributions contributions = channel_.contributions;
+        (uint128 amountA, uint128 amountB) = (withdrawal.amountA, withdrawal.amountB);
+        (uint256 cashA, uint256 cashB) = contributions.cash(state.portfolio.netToB);
+        if (amountA > cashA) revert Errors.AmountAboveCash(Party.A, amountA, cashA);
+        if (amountB > cashB) revert Errors.AmountAboveCash(Party.B, amountB, cashB);
+
+        bytes32 portfolioHash = Hashing.hash(state.portfolio);
+        bytes32 stateHash = Hashing.hashState(id, state.nonce, state.validUntil, portfolioHash);
+        bytes32 digest = _digest(Hashing.hashWithdrawal(stateHash, amountA, amountB));
+        Signatures.requireSigner(terms.signerA, digest, signatureA);
+        Signatures.requireSigner(terms.signerB, digest, signatureB);
+
+        _record(id, channel_, slot, state.nonce, portfolioHash);
+        channel_.contributions = contributions.sub(amountA, amountB);
+        emit Events.Withdrawn(id, amountA, amountB);
+        _push(terms.collateral, terms.partyA, amountA);
+        _push(terms.collateral, terms.partyB, amountB);
+    }
+
+    /// @inheritdoc IAdjudicator
     function dispute(Terms calldata terms) external whenUnlocked {
-        (bytes32 id, Channel storage channel_, ChannelSlot slot, Party filer) = _disputable(terms);
+        (bytes32 id, Channel storage channel_, ChannelSlot slot) = _disputable(terms);
+        Party filer = _sideOfCaller(terms);
         if (slot.phase() == Phase.Open) _file(id, channel_, slot, filer, terms.disputeWindow);
     }
 
@@ -133,26 +202,25 @@ contract Adjudicator is IAdjudicator, ReentrancyLock {
         Signature calldata signatureA,
         Signature calldata signatureB
     ) external whenUnlocked returns (bool recorded) {
-        (bytes32 id, Channel storage channel_, ChannelSlot slot, Party filer) = _disputable(terms);
-        if (state.channelId != id) revert Errors.WrongChannel(id, state.channelId);
-        bool first = slot.phase() == Phase.Open;
-        recorded = _recordable(slot, state.nonce, state.validUntil);
-        if (recorded) {
-            bytes32 portfolioHash = Hashing.hash(state.portfolio);
-            bytes32 digest = _digest(Hashing.hashState(id, state.nonce, state.validUntil, portfolioHash));
-            Signatures.requireSigner(terms.signerA, digest, signatureA);
-            Signatures.requireSigner(terms.signerB, digest, signatureB);
-            if (first) {
-                slot = slot.withNonce(state.nonce);
-                channel_.portfolioHash = portfolioHash;
-            } else {
-                _record(id, channel_, slot, state.nonce, portfolioHash);
-            }
-        } else if (first && state.nonce > slot.nonce()) {
-            // Newer, so it is the box that has passed. Filing without it would file something the caller did not mean.
-            revert Errors.Expired(state.validUntil);
-        }
-        if (first) _file(id, channel_, slot, filer, terms.disputeWindow);
+        (bytes32 id, Channel storage channel_, ChannelSlot slot) = _disputable(terms);
+        return _dispute(id, channel_, slot, _sideOfCaller(terms), terms, state, signatureA, signatureB);
+    }
+
+    /// @inheritdoc IAdjudicator
+    function disputeFor(
+        Terms calldata terms,
+        State calldata state,
+        Signature calldata signatureA,
+        Signature calldata signatureB,
+        DisputeAuthorisation calldata authorisation,
+        Signature calldata signature
+    ) external whenUnlocked returns (bool recorded) {
+        (bytes32 id, Channel storage channel_, ChannelSlot slot) = _disputable(terms);
+        Party filer = _sideOfAuthoriser(id, terms, authorisation, signature);
+        recorded = _dispute(id, channel_, slot, filer, terms, state, signatureA, signatureB);
+        // What now stands is what was filed on: the newer of the recorded and the given nonce.
+        uint256 nonce = channel_.slot.nonce();
+        if (nonce < authorisation.minNonce) revert Errors.NonceBelowMinimum(authorisation.minNonce, nonce);
     }
 
     // ---- the end
@@ -206,6 +274,19 @@ contract Adjudicator is IAdjudicator, ReentrancyLock {
     }
 
     /// @inheritdoc IAdjudicator
+    function abandon(Terms calldata terms) external locks {
+        bytes32 id = channelId(terms);
+        Channel storage channel_ = _channels[id];
+        ChannelSlot slot = channel_.slot;
+        Phase phase = slot.phaseAt(block.timestamp);
+        if (phase != Phase.RunOff) revert Errors.WrongPhase(phase);
+        if (slot.settled()) revert Errors.PortfolioShown();
+        uint256 from = uint256(slot.deadline()) + terms.maxTenor + terms.settlementGrace + ABANDON_DELAY;
+        if (block.timestamp < from) revert Errors.TooEarlyToAbandon(from);
+        _payOut(id, channel_, slot, terms, 0);
+    }
+
+    /// @inheritdoc IAdjudicator
     function claim(address token, address to) external locks returns (uint256 amount) {
         if (to == address(0)) revert Errors.ZeroAddress();
         amount = claimable[token][msg.sender];
@@ -256,6 +337,41 @@ contract Adjudicator is IAdjudicator, ReentrancyLock {
         return block.chainid == deploymentChainId ? _separatorAtDeployment : _computeSeparator();
     }
 
+    // ---- opening
+
+    /// @dev Everything of `open` but the deposits: storage comes before the tokens.
+    function _open(
+        Terms calldata terms,
+        uint128 depositA,
+        uint128 depositB,
+        uint64 validUntil,
+        bytes calldata signatureA,
+        bytes calldata signatureB
+    ) private returns (bytes32 id) {
+        if (block.timestamp > validUntil) revert Errors.Expired(validUntil);
+        TermsBounds.check(terms);
+        bytes32 termsHash = Hashing.hash(terms);
+        id = _id(terms.signerA, terms.signerB, termsHash);
+        Channel storage channel_ = _channels[id];
+        if (channel_.slot.phase() != Phase.None) revert Errors.ChannelExists(id);
+
+        bytes32 digest = _digest(Hashing.hashOpening(termsHash, depositA, depositB, validUntil));
+        Signatures.requireParty(terms.partyA, digest, signatureA);
+        Signatures.requireParty(terms.partyB, digest, signatureB);
+
+        channel_.slot = ChannelSlotLibrary.only(Phase.Open);
+        channel_.contributions = ContributionsLibrary.pack(int256(uint256(depositA)), int256(uint256(depositB)));
+        emit Events.Opened(id, terms.signerA, terms.signerB, depositA, depositB);
+    }
+
+    /// @dev Both deposits, exactly, or nothing.
+    function _pullDeposits(Terms calldata terms, uint128 depositA, uint128 depositB) private {
+        uint256 before = Tokens.balance(terms.collateral);
+        if (depositA != 0) Tokens.pull(terms.collateral, terms.partyA, depositA);
+        if (depositB != 0) Tokens.pull(terms.collateral, terms.partyB, depositB);
+        _requireArrived(terms.collateral, before, uint256(depositA) + depositB);
+    }
+
     // ---- recording
 
     /// @dev Cheap checks, before any signature (rules 2 and 9): newer, in its box, and a phase that takes states.
@@ -274,20 +390,75 @@ contract Adjudicator is IAdjudicator, ReentrancyLock {
         emit Events.Checkpointed(id, nonce, portfolioHash);
     }
 
-    /// @dev The channel of `terms`, Open or in its dispute window, and the side its caller is on.
+    /// @dev The channel of `terms`, Open or in its dispute window.
     function _disputable(Terms calldata terms)
         private
         view
-        returns (bytes32 id, Channel storage channel_, ChannelSlot slot, Party filer)
+        returns (bytes32 id, Channel storage channel_, ChannelSlot slot)
     {
         id = channelId(terms);
         channel_ = _channels[id];
         slot = channel_.slot;
         Phase phase = slot.phaseAt(block.timestamp);
         if (phase != Phase.Open && phase != Phase.Disputed) revert Errors.WrongPhase(phase);
-        if (msg.sender == terms.partyA || msg.sender == terms.signerA) filer = Party.A;
-        else if (msg.sender == terms.partyB || msg.sender == terms.signerB) filer = Party.B;
-        else revert Errors.NotAMember(msg.sender);
+    }
+
+    /// @dev The side whose party or signer the caller is.
+    function _sideOfCaller(Terms calldata terms) private view returns (Party) {
+        if (msg.sender == terms.partyA || msg.sender == terms.signerA) return Party.A;
+        if (msg.sender == terms.partyB || msg.sender == terms.signerB) return Party.B;
+        revert Errors.NotAMember(msg.sender);
+    }
+
+    /// @dev The side whose signer authorised the caller to dispute this channel, up to now.
+    function _sideOfAuthoriser(
+        bytes32 id,
+        Terms calldata terms,
+        DisputeAuthorisation calldata authorisation,
+        Signature calldata signature
+    ) private view returns (Party) {
+        if (authorisation.channelId != id) {
+            revert Errors.WrongChannel(id, authorisation.channelId);
+        }
+        if (authorisation.delegate != msg.sender) revert Errors.NotTheDelegate(authorisation.delegate, msg.sender);
+        if (block.timestamp > authorisation.validUntil) revert Errors.Expired(authorisation.validUntil);
+        address signer = Signatures.recover(_digest(Hashing.hash(authorisation)), signature.r, signature.vs);
+        // Neither signer is the zero address, which is what an invalid signature recovers.
+        if (signer == terms.signerA) return Party.A;
+        if (signer == terms.signerB) return Party.B;
+        revert Errors.NotASigner(signer);
+    }
+
+    /// @dev `dispute` with a state, in the name of `filer`.
+    function _dispute(
+        bytes32 id,
+        Channel storage channel_,
+        ChannelSlot slot,
+        Party filer,
+        Terms calldata terms,
+        State calldata state,
+        Signature calldata signatureA,
+        Signature calldata signatureB
+    ) private returns (bool recorded) {
+        if (state.channelId != id) revert Errors.WrongChannel(id, state.channelId);
+        bool first = slot.phase() == Phase.Open;
+        recorded = _recordable(slot, state.nonce, state.validUntil);
+        if (recorded) {
+            bytes32 portfolioHash = Hashing.hash(state.portfolio);
+            bytes32 digest = _digest(Hashing.hashState(id, state.nonce, state.validUntil, portfolioHash));
+            Signatures.requireSigner(terms.signerA, digest, signatureA);
+            Signatures.requireSigner(terms.signerB, digest, signatureB);
+            if (first) {
+                slot = slot.withNonce(state.nonce);
+                channel_.portfolioHash = portfolioHash;
+            } else {
+                _record(id, channel_, slot, state.nonce, portfolioHash);
+            }
+        } else if (first && state.nonce > slot.nonce()) {
+            // Newer, so it is the box that has passed. Filing without it would file something the caller did not mean.
+            revert Errors.Expired(state.validUntil);
+        }
+        if (first) _file(id, channel_, slot, filer, terms.disputeWindow);
     }
 
     /// @dev Starts the window on what `slot` and the stored portfolio hash say.

@@ -3,7 +3,18 @@ pragma solidity ^0.8.28;
 
 import {Errors} from "../src/libraries/Errors.sol";
 import {Events} from "../src/libraries/Events.sol";
-import {ChannelView, Closing, Party, Phase, Signature, State, Terms} from "../src/libraries/Types.sol";
+import {
+    ChannelView,
+    Closing,
+    Party,
+    Permit,
+    Phase,
+    Signature,
+    SignedState,
+    State,
+    Terms,
+    Withdrawal
+} from "../src/libraries/Types.sol";
 import {ChannelTest} from "./utils/ChannelTest.sol";
 import {HostileToken} from "./utils/HostileToken.sol";
 
@@ -393,6 +404,10 @@ contract LifecycleTest is ChannelTest {
         dispute(partyA, terms, 1, onePosition());
         passDeadline(id);
         tryAll(terms, Phase.RunOff);
+        // Late in it, with the portfolio never shown.
+        vm.warp(abandonableFrom(terms, id));
+        tryAll(terms, Phase.RunOff);
+        send(stranger, abandonData(terms));
     }
 
     function everyCallIn(Phase phase) private {
@@ -414,15 +429,38 @@ contract LifecycleTest is ChannelTest {
         bool takesStates = phase == Phase.Open || phase == Phase.Disputed;
         bytes memory exists = abi.encodeWithSelector(Errors.ChannelExists.selector, adjudicator.channelId(terms));
         expect(stranger, openData(terms, DEPOSIT, DEPOSIT), phase == Phase.None, exists);
+        Permit memory none;
+        expect(stranger, openWithPermitData(terms, DEPOSIT, DEPOSIT, none, none), phase == Phase.None, exists);
         expect(stranger, depositData(terms, Party.A, 1), live, wrongPhase(phase));
+        State memory state = stateOf(terms, 9, 0, onePosition());
         uint256 snapshot = vm.snapshotState();
         vm.assertEq(checkpoint(terms, 9, onePosition()), takesStates);
         vm.revertToState(snapshot);
+        SignedState[] memory states = new SignedState[](1);
+        states[0] = signedState(terms, state);
+        vm.assertEq(abi.decode(send(stranger, checkpointManyData(states)), (uint256)), takesStates ? 1 : 0);
+        vm.revertToState(snapshot);
+        Withdrawal memory withdrawal = withdrawalOf(terms, 9, onePosition(), 1, 1);
+        expect(stranger, withdrawData(terms, withdrawal), phase == Phase.Open, wrongPhase(phase));
         expect(partyB, disputeData(terms), takesStates, wrongPhase(phase));
-        State memory state = stateOf(terms, 9, 0, onePosition());
         expect(partyB, disputeData(terms, state), takesStates, wrongPhase(phase));
+        bytes memory delegated = disputeForData(terms, state, authorisationOf(terms, 9), SIGNER_B_KEY);
+        expect(tower, delegated, takesStates, wrongPhase(phase));
         expect(stranger, settleData(terms, onePosition()), phase == Phase.RunOff, wrongPhase(phase));
         expect(stranger, closeData(terms, 9, 0), live, wrongPhase(phase));
+        expectAbandon(terms, phase);
+    }
+
+    function expectAbandon(Terms memory terms, Phase phase) private {
+        bytes32 id = adjudicator.channelId(terms);
+        bytes memory data = abandonData(terms);
+        if (phase != Phase.RunOff) return fails(data, wrongPhase(phase));
+        if (adjudicator.channel(id).flags != 0) {
+            return fails(data, abi.encodeWithSelector(Errors.PortfolioShown.selector));
+        }
+        uint256 from = abandonableFrom(terms, id);
+        bytes memory early = abi.encodeWithSelector(Errors.TooEarlyToAbandon.selector, from);
+        expect(stranger, data, block.timestamp >= from, early);
     }
 
     function expect(address sender, bytes memory data, bool allowed, bytes memory why) private {

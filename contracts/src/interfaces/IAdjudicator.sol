@@ -1,23 +1,42 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {ChannelView, Closing, Party, Phase, Portfolio, Signature, State, Terms} from "../libraries/Types.sol";
+import {
+    ChannelView,
+    Closing,
+    DisputeAuthorisation,
+    Party,
+    Permit,
+    Phase,
+    Portfolio,
+    Signature,
+    SignedState,
+    State,
+    Terms,
+    Withdrawal
+} from "../libraries/Types.sol";
 
 /// @title Adjudicator: holds the collateral of every channel and pays it by the newest state both signed.
 /// @notice No owner, no pause, no upgrade: money of a channel goes only to its two parties.
 ///
 /// Phases: None -> Open -> Disputed -> RunOff -> Closed. From `deadline` on a disputed channel is in RunOff.
 ///
-/// | call         | None   | Open    | Disputed      | RunOff  | Closed  |
-/// |--------------|--------|---------|---------------|---------|---------|
-/// | open         | opens  | reverts | reverts       | reverts | reverts |
-/// | deposit      | reverts| yes     | yes           | yes (1) | reverts |
-/// | checkpoint   | false  | yes     | yes           | false   | false   |
-/// | dispute      | reverts| yes     | as checkpoint | reverts | reverts |
-/// | settle       | reverts| reverts | reverts       | yes     | reverts |
-/// | close        | reverts| yes     | yes           | yes     | reverts |
+/// | call           | None    | Open    | Disputed      | RunOff  | Closed  |
+/// |----------------|---------|---------|---------------|---------|---------|
+/// | open           | opens   | reverts | reverts       | reverts | reverts |
+/// | openWithPermit | opens   | reverts | reverts       | reverts | reverts |
+/// | deposit        | reverts | yes     | yes           | yes (1) | reverts |
+/// | checkpoint     | false   | yes     | yes           | false   | false   |
+/// | checkpointMany | skips   | yes     | yes           | skips   | skips   |
+/// | withdraw       | reverts | yes     | reverts       | reverts | reverts |
+/// | dispute        | reverts | yes     | as checkpoint | reverts | reverts |
+/// | disputeFor     | reverts | yes     | as checkpoint | reverts | reverts |
+/// | settle         | reverts | reverts | reverts       | yes     | reverts |
+/// | close          | reverts | yes     | yes           | yes     | reverts |
+/// | abandon        | reverts | reverts | reverts       | yes (2) | reverts |
 ///
 /// (1) not for a party whose cure has ended, until its margin call is decided. `claim` belongs to no channel.
+/// (2) 180 days after the last possible settlement, and only if `settle` never ran.
 ///
 /// @dev Trusted assumptions, **may lose funds** where they fail: the collateral is a plain ERC-20 (no fee on transfer,
 /// no rebasing); the oracle's prices; each party's signer key, and that it follows the signing rules.
@@ -34,6 +53,21 @@ interface IAdjudicator {
         uint64 validUntil,
         bytes calldata signatureA,
         bytes calldata signatureB
+    ) external returns (bytes32 id);
+
+    /// @notice `open`, with ERC-2612 permits of either party or both in place of approvals made beforehand.
+    /// @dev A permit that fails is ignored: anyone may have presented it first. What decides is whether the deposits
+    /// can be pulled. A party without one gives `deadline` 0.
+    /// @return id the channel's id, used once, ever.
+    function openWithPermit(
+        Terms calldata terms,
+        uint128 depositA,
+        uint128 depositB,
+        uint64 validUntil,
+        bytes calldata signatureA,
+        bytes calldata signatureB,
+        Permit calldata permitA,
+        Permit calldata permitB
     ) external returns (bytes32 id);
 
     /// @notice Tops `party` up by `amount` from the caller's tokens. Anyone may.
@@ -57,6 +91,24 @@ interface IAdjudicator {
         bytes32 vsB
     ) external returns (bool recorded);
 
+    /// @notice `checkpoint` of many states, of one channel or several. Anyone may send it.
+    /// @dev Skips what `checkpoint` would return false for, and invalid signatures too: one bad state keeps no other
+    /// from being recorded. States of one channel go oldest first, or only the newest counts.
+    /// @return recorded how many were; `Checkpointed` tells which.
+    function checkpointMany(SignedState[] calldata states) external returns (uint256 recorded);
+
+    /// @notice Records the withdrawal's state and pays the two amounts by both signers' word. Anyone may send it. Only
+    /// for an Open channel: money moves out of a dispute by its end alone.
+    /// @dev The nonce must be newer than recorded, `validUntil` set and at most an hour ahead, each amount at most that
+    /// party's cash under the state's `netToB`. Cash won may be withdrawn beyond one's deposits. The state cannot be
+    /// recorded by any other call: a Withdrawal is another type than a State.
+    function withdraw(
+        Terms calldata terms,
+        Withdrawal calldata withdrawal,
+        Signature calldata signatureA,
+        Signature calldata signatureB
+    ) external;
+
     /// @notice Starts the dispute window on what is recorded, down to nonce 0, the empty portfolio. Only for a party or
     /// a signer. In a running window it does nothing: the window is fixed and never extended.
     function dispute(Terms calldata terms) external;
@@ -74,6 +126,23 @@ interface IAdjudicator {
         State calldata state,
         Signature calldata signatureA,
         Signature calldata signatureB
+    ) external returns (bool recorded);
+
+    /// @notice `dispute` by the delegate of a signer's `authorisation`, up to its `validUntil`, in that signer's name: its
+    /// side is the filer and owes any stale penalty.
+    /// @dev To dispute on what is recorded, give a state with nonce 0. In a running window it acts as `checkpoint`.
+    ///
+    /// **May lose funds**: whoever signs an authorisation answers for its delegate. `minNonce` and `validUntil` bound the
+    /// damage; keep it at most `maxInFlight` behind the newest state and short-lived.
+    /// @param signature one signer's on the authorisation.
+    /// @return recorded whether `state` was recorded. What is then recorded must be `minNonce` or newer.
+    function disputeFor(
+        Terms calldata terms,
+        State calldata state,
+        Signature calldata signatureA,
+        Signature calldata signatureB,
+        DisputeAuthorisation calldata authorisation,
+        Signature calldata signature
     ) external returns (bool recorded);
 
     /// @notice From the deadline on: settles every expired position that has a price and pays out when none is left.
@@ -95,6 +164,12 @@ interface IAdjudicator {
         Signature calldata signatureA,
         Signature calldata signatureB
     ) external;
+
+    /// @notice Ends a channel whose portfolio nobody shows, so that it locks no money for ever: pays cash as if nothing
+    /// had been traded (`netToB` 0), clamped, and a stale penalty. Anyone may, 180 days after deadline + maxTenor +
+    /// settlementGrace, if `settle` never ran.
+    /// @dev **May lose funds**: one who gains by the portfolio has until then to call `settle` with it, once.
+    function abandon(Terms calldata terms) external;
 
     /// @notice Collects the caller's payouts of `token` whose push failed, to any address.
     function claim(address token, address to) external returns (uint256 amount);

@@ -65,4 +65,9 @@ library ContributionsLibrary {
         (int256 ofA, int256 ofB) = (self.contributionA(), self.contributionB());
         return party == Party.A ? pack(ofA + int256(amount), ofB) : pack(ofA, ofB + int256(amount));
     }
+
+    /// @notice Contributions after both were paid. Either may turn negative; the amounts are at most their cash.
+    function sub(Contributions self, uint256 paidA, uint256 paidB) internal pure returns (Contributions) {
+        return pack(self.contributionA() - int256(paidA), self.contributionB() - int256(paidB));
+    }
 }

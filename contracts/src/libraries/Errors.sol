@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {Phase} from "./Types.sol";
+import {Party, Phase} from "./Types.sol";
 
 /// @notice Why the Adjudicator refuses a call.
 library Errors {
@@ -55,12 +55,22 @@ library Errors {
     error NonceNotNewer(uint256 recorded, uint256 given);
     /// The caller is neither a party nor a signer of the channel.
     error NotAMember(address caller);
+    /// The authorisation is for another delegate than the caller.
+    error NotTheDelegate(address delegate, address caller);
+    /// The authorisation is signed by neither signer of the channel (zero = not a signature at all).
+    error NotASigner(address recovered);
+    /// The authorisation is not for disputes on a nonce that old.
+    error NonceBelowMinimum(uint256 minNonce, uint256 nonce);
     /// Neither A nor B.
     error InvalidParty();
     /// The portfolio is not the one recorded.
     error PortfolioMismatch(bytes32 recorded, bytes32 given);
     /// The cure of that party has ended and its margin call is undecided: no top-up before the decision.
     error CureEnded(uint256 cureEnd);
+    /// The portfolio was shown to `settle`: the channel ends by settling, not by `abandon`.
+    error PortfolioShown();
+    /// The portfolio may still be shown: `abandon` is for `from` on.
+    error TooEarlyToAbandon(uint256 from);
     /// The deadline would pass what 32 bits hold (year 2106).
     error TimeOverflow();
 
@@ -78,6 +88,8 @@ library Errors {
     error BalanceUnknown(address token);
     /// `netToB` of the closing is beyond what a party has: paying it would need the clamp.
     error ClosingNeedsClamp(int256 cashA, uint256 pot);
+    /// The withdrawal pays `party` more than its cash.
+    error AmountAboveCash(Party party, uint256 amount, uint256 cash);
     /// The caller has no failed payout of this token.
     error NothingToClaim();
     /// A token, an oracle or a wallet called back while it was being called.

@@ -14,8 +14,12 @@ library Events {
     /// @notice A top-up arrived for `party`.
     event Deposited(bytes32 indexed id, Party party, uint256 amount);
 
-    /// @notice A newer state was recorded by `checkpoint`, or by `dispute` in a running window.
+    /// @notice A newer state was recorded by `checkpoint`, by `withdraw`, or by `dispute` in a running window.
     event Checkpointed(bytes32 indexed id, uint64 nonce, bytes32 portfolioHash);
+
+    /// @notice A withdrawal paid these amounts, pushed or left to `claim`. Its state was recorded just before
+    /// (`Checkpointed`).
+    event Withdrawn(bytes32 indexed id, uint256 paidA, uint256 paidB);
 
     /// @notice A window started. `number` is the global dispute counter after this one: a monitor that has seen every
     /// number has seen every dispute. `portfolioHash` is what is recorded at `nonce` (0 at nonce 0).

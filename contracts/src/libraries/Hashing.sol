@@ -171,9 +171,12 @@ library Hashing {
         return keccak256(abi.encode(OPENING_TYPEHASH, termsHash, depositA, depositB, validUntil));
     }
 
+    function hashWithdrawal(bytes32 stateHash, uint128 amountA, uint128 amountB) internal pure returns (bytes32) {
+        return keccak256(abi.encode(WITHDRAWAL_TYPEHASH, stateHash, amountA, amountB));
+    }
+
     function hash(Withdrawal calldata withdrawal) internal pure returns (bytes32) {
-        return
-            keccak256(abi.encode(WITHDRAWAL_TYPEHASH, hash(withdrawal.state), withdrawal.amountA, withdrawal.amountB));
+        return hashWithdrawal(hash(withdrawal.state), withdrawal.amountA, withdrawal.amountB);
     }
 
     function hash(Closing calldata closing) internal pure returns (bytes32) {

@@ -14,7 +14,7 @@ library OracleReader {
 
     /// @notice The oracle's own grace, or a revert: used at opening, where a failure need not be tolerated.
     function grace(address oracle) internal view returns (uint256) {
-        (bool success, uint256 value,) = _read(oracle, abi.encodeCall(IOracle.grace, ()), 32);
+        (bool success, uint256 value,) = _read(oracle, abi.encodeCall(IOracle.grace, ()), 32, ORACLE_GAS);
         if (!success || value > type(uint32).max) revert Errors.OracleGraceUnknown(oracle);
         return value;
     }
@@ -30,7 +30,7 @@ library OracleReader {
         returns (bool known, uint256 price)
     {
         Status status;
-        (status, price) = _settlement(oracle, feed, expiry);
+        (status, price) = settlement(oracle, feed, expiry);
         if (status == Status.Known) return (true, price);
         uint256 graceEnd = expiry + settlementGrace; // 64 and 32 bits: no overflow
         if (block.timestamp < graceEnd) return (false, 0);
@@ -38,11 +38,11 @@ library OracleReader {
         return (status == Status.Never || block.timestamp >= graceEnd + DEAD_AFTER, 0);
     }
 
-    /// @dev The oracle's answer; anything malformed, a price of 0 or beyond 128 bits, or a failure is `Unset`.
-    function _settlement(address oracle, bytes32 feed, uint256 time) private view returns (Status, uint256) {
+    /// @notice The oracle's answer; anything malformed, a price of 0 or beyond 128 bits, or a failure is `Unset`.
+    function settlement(address oracle, bytes32 feed, uint256 time) internal view returns (Status, uint256) {
         GasCap.ensure(ORACLE_GAS);
         (bool success, uint256 status, uint256 price) =
-            _read(oracle, abi.encodeCall(IOracle.settlementPrice, (feed, uint64(time))), 64);
+            _read(oracle, abi.encodeCall(IOracle.settlementPrice, (feed, uint64(time))), 64, ORACLE_GAS);
         if (!success) return (Status.Unset, 0);
         if (status == uint256(Status.Never)) return (Status.Never, 0);
         if (status != uint256(Status.Known) && status != uint256(Status.LastResort)) return (Status.Unset, 0);
@@ -50,13 +50,24 @@ library OracleReader {
         return (Status(status), price);
     }
 
+    /// @notice The oracle's spot with this gas at most; (0, 0) for a failure, anything malformed, or no price.
+    function spot(address oracle, bytes32 feed, uint256 gasCap)
+        internal
+        view
+        returns (uint256 price, uint256 updatedAt)
+    {
+        GasCap.ensure(gasCap);
+        bool success;
+        (success, price, updatedAt) = _read(oracle, abi.encodeCall(IOracle.spot, (feed)), 64, gasCap);
+        if (!success || price > type(uint128).max || updatedAt > block.timestamp) return (0, 0);
+    }
+
     /// @dev First two words of the answer; fails if it is shorter than `leastSize`. Copies no more than that.
-    function _read(address oracle, bytes memory input, uint256 leastSize)
+    function _read(address oracle, bytes memory input, uint256 leastSize, uint256 cap)
         private
         view
         returns (bool success, uint256 first, uint256 second)
     {
-        uint256 cap = ORACLE_GAS;
         assembly ("memory-safe") {
             success := staticcall(cap, oracle, add(input, 0x20), mload(input), 0x00, 0x40)
             success := and(success, iszero(lt(returndatasize(), leastSize)))

@@ -14,7 +14,7 @@ library Signatures {
 
     /// @notice Requires an externally owned `signer`'s compact signature (EIP-2098) on `digest`.
     function requireSigner(address signer, bytes32 digest, bytes32 r, bytes32 vs) internal view {
-        if (!_isFrom(signer, digest, r, vs)) revert Errors.InvalidSignature(signer);
+        if (!isFrom(signer, digest, r, vs)) revert Errors.InvalidSignature(signer);
     }
 
     function requireSigner(address signer, bytes32 digest, Signature calldata signature) internal view {
@@ -27,16 +27,26 @@ library Signatures {
     /// sign either way.
     function requireParty(address party, bytes32 digest, bytes calldata signature) internal view {
         if (signature.length == 64) {
-            if (_isFrom(party, digest, bytes32(signature[:32]), bytes32(signature[32:]))) return;
+            if (isFrom(party, digest, bytes32(signature[:32]), bytes32(signature[32:]))) return;
         } else if (signature.length == 65) {
             uint8 v = uint8(signature[64]);
             uint256 s = uint256(bytes32(signature[32:64]));
             // Without these an s with its top bit set, or any v, would be read as the other parity.
             if ((v == 27 || v == 28) && s <= HALF_ORDER) {
-                if (_isFrom(party, digest, bytes32(signature[:32]), bytes32(uint256(v - 27) << 255 | s))) return;
+                if (isFrom(party, digest, bytes32(signature[:32]), bytes32(uint256(v - 27) << 255 | s))) return;
             }
         }
         if (!_walletAccepts(party, digest, signature)) revert Errors.InvalidSignature(party);
+    }
+
+    /// @notice Whether it is an externally owned `signer`'s compact signature (EIP-2098) on `digest`.
+    function isFrom(address signer, bytes32 digest, bytes32 r, bytes32 vs) internal view returns (bool) {
+        address recovered = recover(digest, r, vs);
+        return recovered == signer && recovered != address(0);
+    }
+
+    function isFrom(address signer, bytes32 digest, Signature calldata signature) internal view returns (bool) {
+        return isFrom(signer, digest, signature.r, signature.vs);
     }
 
     /// @notice Whoever signed `digest`; the zero address for a malformed, high-s or otherwise invalid signature.
@@ -56,11 +66,6 @@ library Signatures {
                 signer := mload(0x00)
             }
         }
-    }
-
-    function _isFrom(address signer, bytes32 digest, bytes32 r, bytes32 vs) private view returns (bool) {
-        address recovered = recover(digest, r, vs);
-        return recovered == signer && recovered != address(0);
     }
 
     function _walletAccepts(address wallet, bytes32 digest, bytes calldata signature) private view returns (bool) {

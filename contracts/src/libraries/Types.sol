@@ -109,7 +109,7 @@ struct Closing {
     int128 netToB;
 }
 
-/// @notice A signer's word that `delegate` may dispute in its name, from `minNonce` on.
+/// @notice A signer's word that `delegate` may dispute in its name, from `minNonce` on and up to `validUntil`.
 struct DisputeAuthorisation {
     bytes32 channelId;
     address delegate;
@@ -121,6 +121,28 @@ struct DisputeAuthorisation {
 struct Signature {
     bytes32 r;
     bytes32 vs;
+}
+
+/// @notice What `checkpoint` takes, as one value: a state of which only the portfolio's hash is given, and both signers'
+/// signatures on it.
+struct SignedState {
+    address signerA;
+    address signerB;
+    bytes32 termsHash;
+    uint64 nonce;
+    uint64 validUntil;
+    bytes32 portfolioHash;
+    Signature signatureA;
+    Signature signatureB;
+}
+
+/// @notice A party's ERC-2612 permit for the Adjudicator to take `value`. `deadline` 0 = none given.
+struct Permit {
+    uint256 value;
+    uint256 deadline;
+    uint8 v;
+    bytes32 r;
+    bytes32 s;
 }
 
 /// @notice What the contract stores of a channel, decoded. Everything but `phase` is 0 once closed.

@@ -9,10 +9,12 @@ import {
     ChannelView,
     Closing,
     Party,
+    Permit,
     Phase,
     Portfolio,
     Position,
     Signature,
+    SignedState,
     State,
     Terms
 } from "../../src/libraries/Types.sol";
@@ -224,7 +226,7 @@ contract AttackTest is ChannelTest {
     function test_attack_payeeReenters() public {
         (HostileToken bad, Terms memory terms,) = hostileChannel();
         Terms memory other = terms;
-        bytes[] memory calls = new bytes[](9);
+        bytes[] memory calls = new bytes[](14);
         calls[0] = closeData(terms, 2, 0);
         calls[1] = depositData(terms, Party.A, 1);
         calls[2] = settleData(terms, emptyPortfolio(0));
@@ -236,6 +238,13 @@ contract AttackTest is ChannelTest {
         calls[7] = openData(other, 1, 1);
         calls[8] = closeData(defaultTerms(), 1, 0);
         (terms = defaultTerms()).collateral = address(bad);
+        Permit memory none;
+        calls[9] = openWithPermitData(other, 1, 1, none, none);
+        calls[10] = checkpointManyData(new SignedState[](0));
+        calls[11] = withdrawData(terms, withdrawalOf(terms, 5, emptyPortfolio(0), 1, 1));
+        calls[12] =
+            disputeForData(terms, stateOf(terms, 5, 0, emptyPortfolio(0)), authorisationOf(terms, 0), SIGNER_A_KEY);
+        calls[13] = abandonData(terms);
         for (uint256 i; i < calls.length; ++i) {
             uint256 snapshot = vm.snapshotState();
             bad.setReentry(address(adjudicator), calls[i]);
@@ -243,6 +252,12 @@ contract AttackTest is ChannelTest {
             vm.assertFalse(bad.reentered());
             vm.assertEq(string(bad.reentryError()), string(abi.encodeWithSelector(Errors.Reentrancy.selector)));
             vm.assertEq(bad.balanceOf(partyA) + bad.balanceOf(partyB), 4 * DEPOSIT);
+            vm.revertToState(snapshot);
+            snapshot = vm.snapshotState();
+            bad.setReentry(address(adjudicator), calls[i]);
+            withdraw(terms, 4, emptyPortfolio(0), DEPOSIT, 0); // reenters while it pays a part
+            vm.assertFalse(bad.reentered());
+            vm.assertEq(string(bad.reentryError()), string(abi.encodeWithSelector(Errors.Reentrancy.selector)));
             vm.revertToState(snapshot);
             snapshot = vm.snapshotState();
             bad.setReentry(address(adjudicator), calls[i]);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {Portfolio, Position, Spot, Terms} from "../../src/libraries/Types.sol";
+import {Permit, Portfolio, Position, SignedState, Spot, Terms} from "../../src/libraries/Types.sol";
 import {ChannelTest} from "../utils/ChannelTest.sol";
 
 /// @notice What each call costs as a whole transaction: 21,000, calldata with EIP-7623's floor, refunds. Written to
@@ -98,11 +98,70 @@ contract GasTest is ChannelTest {
         record("open, finite allowance", sendOpen(terms), 131_000);
     }
 
+    /// @dev Two permits in place of two approvals of 46,000 and more each.
+    function test_gas_openWithPermits() public {
+        Terms memory terms = inUse();
+        vm.prank(partyA);
+        token.approve(address(adjudicator), 0);
+        vm.prank(partyB);
+        token.approve(address(adjudicator), 0);
+        Permit memory a = permitOf(PARTY_A_KEY, DEPOSIT);
+        bytes memory data = openWithPermitData(terms, DEPOSIT, DEPOSIT, a, permitOf(PARTY_B_KEY, DEPOSIT));
+        record("open, both by permit", transact(partyA, data), 215_000);
+    }
+
     function test_gas_checkpoint() public {
         (Terms memory terms,) = open();
         record("checkpoint, a channel's first", sendCheckpoint(terms, 1, marked(2)), 64_000);
         record("checkpoint, later", sendCheckpoint(terms, 2, marked(3)), 46_500);
         record("checkpoint, not newer", sendCheckpoint(terms, 2, marked(3)), 31_500);
+    }
+
+    /// @dev A watchtower's round: what each channel more costs, none recorded for the first time.
+    function test_gas_checkpointMany() public {
+        uint256 ten = checkpointMany(10);
+        setUp();
+        uint256 used = ten - checkpointMany(9);
+        vm.snapshotValue("transaction", "checkpointMany, 10 channels", ten);
+        record("checkpointMany, one more", used, 30_000);
+    }
+
+    function checkpointMany(uint256 count) internal returns (uint256) {
+        SignedState[] memory states = new SignedState[](count);
+        for (uint256 i; i < count; ++i) {
+            Terms memory terms = defaultTerms();
+            terms.salt = keccak256(abi.encode(i));
+            open(terms, DEPOSIT, DEPOSIT);
+            checkpoint(terms, 1, marked(2));
+            states[i] = signedState(terms, stateOf(terms, 2, 0, marked(3)));
+        }
+        return transact(tower, checkpointManyData(states));
+    }
+
+    function test_gas_withdraw() public {
+        (Terms memory terms,) = open();
+        checkpoint(terms, 1, marked(0));
+        bytes memory data = withdrawData(terms, withdrawalOf(terms, 2, marked(0), 1e6, 0));
+        record("withdraw, pays one, no position", transact(partyA, data), 80_000);
+        data = withdrawData(terms, withdrawalOf(terms, 3, marked(COUNT), 1e6, 1e6));
+        record("withdraw, pays both, 64 positions", transact(partyA, data), 340_000);
+    }
+
+    function test_gas_disputeFor() public {
+        Terms memory terms = inUse();
+        open(terms, DEPOSIT, DEPOSIT);
+        bytes memory data =
+            disputeForData(terms, stateOf(terms, 1, 0, marked(0)), authorisationOf(terms, 1), SIGNER_A_KEY);
+        record("dispute by a delegate, no position", transact(tower, data), 90_000);
+    }
+
+    function test_gas_abandon() public {
+        Terms memory terms = inUse();
+        bytes32 id = open(terms, DEPOSIT, DEPOSIT);
+        checkpoint(terms, 1, marked(2));
+        dispute(partyA, terms);
+        vm.warp(abandonableFrom(terms, id));
+        record("abandon", transact(partyA, abandonData(terms)), 78_000);
     }
 
     function test_gas_dispute() public {

@@ -8,15 +8,19 @@ import {Errors} from "../../src/libraries/Errors.sol";
 import {
     ChannelView,
     Closing,
+    DisputeAuthorisation,
     Opening,
     Party,
+    Permit,
     Phase,
     Portfolio,
     Position,
     Signature,
+    SignedState,
     Spot,
     State,
-    Terms
+    Terms,
+    Withdrawal
 } from "../../src/libraries/Types.sol";
 import {TestToken} from "../../src/testing/TestToken.sol";
 import {FakeOracle} from "./FakeOracle.sol";
@@ -54,6 +58,7 @@ abstract contract ChannelTest is Test {
     address internal signerA = vm.addr(SIGNER_A_KEY);
     address internal signerB = vm.addr(SIGNER_B_KEY);
     address internal stranger = address(0x57a4);
+    address internal tower = address(0x70e4);
 
     Adjudicator internal adjudicator;
     TestToken internal token;
@@ -179,6 +184,40 @@ abstract contract ChannelTest is Test {
         return abi.encodeCall(IAdjudicator.open, (terms, depositA, depositB, validUntil, signatureA, signatureB));
     }
 
+    function openWithPermitData(
+        Terms memory terms,
+        uint128 depositA,
+        uint128 depositB,
+        Permit memory permitA,
+        Permit memory permitB
+    ) internal view returns (bytes memory) {
+        bytes32 structHash = harness.hashOpening(Opening(terms, depositA, depositB, openingUntil()));
+        return abi.encodeCall(
+            IAdjudicator.openWithPermit,
+            (
+                terms,
+                depositA,
+                depositB,
+                openingUntil(),
+                long(PARTY_A_KEY, structHash),
+                long(PARTY_B_KEY, structHash),
+                permitA,
+                permitB
+            )
+        );
+    }
+
+    /// @dev Good for ten minutes, for the owner's next permit of the test token.
+    function permitOf(uint256 key, uint256 value) internal view returns (Permit memory permit) {
+        (permit.value, permit.deadline) = (value, block.timestamp + 600);
+        address owner = vm.addr(key);
+        bytes32 typeHash =
+            keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
+        bytes32 structHash =
+            keccak256(abi.encode(typeHash, owner, address(adjudicator), value, token.nonces(owner), permit.deadline));
+        (permit.v, permit.r, permit.s) = vm.sign(key, harness.digest(token.DOMAIN_SEPARATOR(), structHash));
+    }
+
     function depositData(Terms memory terms, Party party, uint128 amount) internal pure returns (bytes memory) {
         return abi.encodeCall(IAdjudicator.deposit, (terms, party, amount));
     }
@@ -218,6 +257,65 @@ abstract contract ChannelTest is Test {
         );
     }
 
+    function signedState(Terms memory terms, State memory state) internal view returns (SignedState memory) {
+        (Signature memory a, Signature memory b) = both(harness.hashState(state));
+        return SignedState({
+            signerA: terms.signerA,
+            signerB: terms.signerB,
+            termsHash: harness.hashTerms(terms),
+            nonce: state.nonce,
+            validUntil: state.validUntil,
+            portfolioHash: harness.hashPortfolio(state.portfolio),
+            signatureA: a,
+            signatureB: b
+        });
+    }
+
+    function checkpointManyData(SignedState[] memory states) internal pure returns (bytes memory) {
+        return abi.encodeCall(IAdjudicator.checkpointMany, (states));
+    }
+
+    function withdrawalOf(Terms memory terms, uint64 nonce, Portfolio memory portfolio, uint128 a, uint128 b)
+        internal
+        view
+        returns (Withdrawal memory)
+    {
+        return Withdrawal(stateOf(terms, nonce, uint64(block.timestamp) + 600, portfolio), a, b);
+    }
+
+    function withdrawData(Terms memory terms, Withdrawal memory withdrawal) internal view returns (bytes memory) {
+        (Signature memory a, Signature memory b) = both(harness.hashWithdrawal(withdrawal));
+        return withdrawData(terms, withdrawal, a, b);
+    }
+
+    function withdrawData(Terms memory terms, Withdrawal memory withdrawal, Signature memory a, Signature memory b)
+        internal
+        pure
+        returns (bytes memory)
+    {
+        return abi.encodeCall(IAdjudicator.withdraw, (terms, withdrawal, a, b));
+    }
+
+    /// @dev For the tower, from `minNonce` on, for an hour.
+    function authorisationOf(Terms memory terms, uint64 minNonce) internal view returns (DisputeAuthorisation memory) {
+        return
+            DisputeAuthorisation(
+                adjudicator.channelId(terms), tower, minNonce, uint64(block.timestamp) + uint64(1 hours)
+            );
+    }
+
+    /// @param key who signs the authorisation.
+    function disputeForData(
+        Terms memory terms,
+        State memory state,
+        DisputeAuthorisation memory authorisation,
+        uint256 key
+    ) internal view returns (bytes memory) {
+        (Signature memory a, Signature memory b) = both(harness.hashState(state));
+        Signature memory signature = compact(key, harness.hashDisputeAuthorisation(authorisation));
+        return abi.encodeCall(IAdjudicator.disputeFor, (terms, state, a, b, authorisation, signature));
+    }
+
     function disputeData(Terms memory terms) internal pure returns (bytes memory) {
         return abi.encodeWithSelector(DISPUTE, terms);
     }
@@ -250,6 +348,10 @@ abstract contract ChannelTest is Test {
     function closeData(Terms memory terms, Closing memory closing) internal view returns (bytes memory) {
         (Signature memory a, Signature memory b) = both(harness.hashClosing(closing));
         return abi.encodeCall(IAdjudicator.close, (terms, closing, a, b));
+    }
+
+    function abandonData(Terms memory terms) internal pure returns (bytes memory) {
+        return abi.encodeCall(IAdjudicator.abandon, (terms));
     }
 
     function claimData(address to) internal view returns (bytes memory) {
@@ -303,6 +405,11 @@ abstract contract ChannelTest is Test {
         return checkpoint(terms, stateOf(terms, nonce, 0, portfolio));
     }
 
+    /// @dev Records `portfolio` and pays, in one boxed withdrawal.
+    function withdraw(Terms memory terms, uint64 nonce, Portfolio memory portfolio, uint128 a, uint128 b) internal {
+        send(stranger, withdrawData(terms, withdrawalOf(terms, nonce, portfolio, a, b)));
+    }
+
     function dispute(address caller, Terms memory terms, State memory state) internal returns (bool) {
         return abi.decode(send(caller, disputeData(terms, state)), (bool));
     }
@@ -324,6 +431,11 @@ abstract contract ChannelTest is Test {
 
     function close(Terms memory terms, uint64 nonce, int128 netToB) internal {
         send(stranger, closeData(terms, nonce, netToB));
+    }
+
+    /// @dev The first second at which `abandon` may run.
+    function abandonableFrom(Terms memory terms, bytes32 id) internal view returns (uint256) {
+        return uint256(adjudicator.channel(id).deadline) + terms.maxTenor + terms.settlementGrace + 180 days;
     }
 
     function passDeadline(bytes32 id) internal {

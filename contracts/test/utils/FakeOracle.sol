@@ -25,6 +25,8 @@ contract FakeOracle is IOracle {
     /// Gas a good answer takes besides its own.
     uint256 public effort;
     mapping(bytes32 => mapping(uint64 => Answer)) public answers;
+    mapping(bytes32 => uint256[2]) public spots;
+    bool public spotFails;
 
     function setGrace(uint32 grace_) external {
         grace = grace_;
@@ -42,8 +44,17 @@ contract FakeOracle is IOracle {
         answers[feed][time] = Answer(status, price);
     }
 
-    function spot(bytes32) external pure returns (uint256, uint256) {
-        return (0, 0);
+    function setSpot(bytes32 feed, uint256 price, uint256 time) external {
+        spots[feed] = [price, time];
+    }
+
+    function setSpotFails(bool fails) external {
+        spotFails = fails;
+    }
+
+    function spot(bytes32 feed) external view returns (uint256, uint256) {
+        require(!spotFails, "spot");
+        return (spots[feed][0], spots[feed][1]);
     }
 
     function settlementPrice(bytes32 feed, uint64 time) external view returns (Status, uint256) {

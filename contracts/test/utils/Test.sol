@@ -7,6 +7,14 @@ import {Vm} from "./Vm.sol";
 abstract contract Test {
     Vm internal constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
 
+    /// @notice Shows a line in what `forge test -vv` prints.
+    function print(string memory line) internal view {
+        // The address hardhat's console made customary; forge listens there.
+        (bool heard,) =
+            0x000000000000000000636F6e736F6c652e6c6f67.staticcall(abi.encodeWithSignature("log(string)", line));
+        heard;
+    }
+
     /// @notice `value` folded into [least, most].
     function bound(uint256 value, uint256 least, uint256 most) internal pure returns (uint256) {
         if (value >= least && value <= most) return value;
