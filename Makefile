@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-FORGE := node_modules/.bin/forge
+FORGE := tools/forge
 
 .PHONY: demo test check forge-test docs contracts bench fuzz clean
 

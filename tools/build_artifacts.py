@@ -19,7 +19,8 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 TARGET: Final = ROOT / "channels" / "chain" / "artifacts"
-FORGE: Final = ROOT / "node_modules" / ".bin" / "forge"
+FORGE: Final = ROOT / "tools" / "forge"
+NODE_MODULES: Final = ROOT / "node_modules"
 
 CONTRACTS: Final = {
     "Adjudicator": "contracts/src/Adjudicator.sol",
@@ -82,8 +83,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Build the contract artifacts of the package.")
     parser.add_argument("--check", action="store_true", help="compare only; 1 if they differ")
     check = parser.parse_args().check
-    if not FORGE.exists():
-        print("no node_modules/.bin/forge: run `npm ci` first", file=sys.stderr)
+    if not NODE_MODULES.exists():
+        print("no node_modules: run `npm ci` first", file=sys.stderr)
         return 2
     stale = []
     for name, artifact in compile_contracts(CONTRACTS).items():

@@ -12,7 +12,7 @@ from tools import build_artifacts
 
 
 @pytest.mark.skipif(
-    not build_artifacts.FORGE.exists(), reason="no node_modules/.bin/forge: `npm ci` brings it"
+    not build_artifacts.NODE_MODULES.exists(), reason="no node_modules: `npm ci` brings it"
 )
 def test_sources_compile_to_what_ships() -> None:
     built = build_artifacts.compile_contracts(build_artifacts.CONTRACTS)
