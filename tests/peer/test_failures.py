@@ -177,6 +177,7 @@ async def test_a_broken_disk_stops_signing_until_it_is_opened_anew(
     async with b.running() as bob:
         async with a.running() as alice:
             await open_channel(alice, b)
+            await bob.channel.wait_open(PATIENCE)
             before = machine_state(alice), machine_state(bob)
             inject(alice.store, broken)
             for _ in range(2):
