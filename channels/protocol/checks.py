@@ -8,9 +8,11 @@ Sources: design, protocol.md "What a peer checks before it signs"; adjudication.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from channels.errors import InvalidValueError, MarginError
+from channels.pricing import RISK_BOUNDS
 from channels.protocol.changes import (
     Change,
     Remark,
@@ -24,7 +26,7 @@ from channels.protocol.channel import Channel, Mode
 from channels.protocol.messages import HalfSigned, Reason
 from channels.protocol.terms import RiskParams, Terms, hash_risk_params
 from channels.protocol.types import Party, Portfolio, feed_name
-from channels.units import DAY, HOUR, WAD
+from channels.units import DAY, HOUR
 
 __all__ = ["check_content", "check_mode", "check_risk", "check_terms", "eases_risk", "objection_to"]
 
@@ -41,24 +43,8 @@ _TERM_BOUNDS: Final = {
 """Least and most of each term. An oracle's grace is at least three days, so settlement_grace, which
 must exceed it by two, is at least five; the contract asks the oracle itself."""
 
-_RISK_BOUNDS: Final = {
-    "price_range": (WAD * 2 // 100, WAD * 30 // 100),
-    "vol_up": (0, 3 * WAD),
-    "vol_down": (0, 3 * WAD),
-    "look_ahead": (HOUR, 14 * DAY),
-    "calendar": (0, 3 * WAD),
-    "strike": (0, WAD),
-    "carry_base": (0, WAD * 20 // 100),
-    "carry_slope": (0, WAD),
-    "short_minimum": (0, WAD * 20 // 100),
-    "im_factor": (WAD, 3 * WAD),
-    "shift_base": (0, WAD // 2),
-    "shift_per_root_hour": (0, WAD // 2),
-    "run_off_factor": (WAD, 5 * WAD),
-}
 
-
-def _check_bounds(value: object, bounds: dict[str, tuple[int, int]]) -> None:
+def _check_bounds(value: object, bounds: Mapping[str, tuple[int, int]]) -> None:
     for name, (least, most) in bounds.items():
         found = getattr(value, name)
         if not least <= found <= most:
@@ -97,7 +83,7 @@ def check_risk(risk: tuple[RiskParams, ...], terms: Terms) -> None:
         InvalidValueError: naming the parameter.
     """
     for each in risk:
-        _check_bounds(each, _RISK_BOUNDS)
+        _check_bounds(each, RISK_BOUNDS)
     if hash_risk_params(risk) != terms.risk_hash:
         raise InvalidValueError("the risk parameters do not hash to the terms' risk_hash")
 
