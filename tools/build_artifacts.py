@@ -24,7 +24,10 @@ NODE_MODULES: Final = ROOT / "node_modules"
 
 CONTRACTS: Final = {
     "Adjudicator": "contracts/src/Adjudicator.sol",
+    "RiskEngine": "contracts/src/RiskEngine.sol",
     "AttestedOracle": "contracts/src/oracles/AttestedOracle.sol",
+    "ChainlinkOracle": "contracts/src/oracles/ChainlinkOracle.sol",
+    "FallbackOracle": "contracts/src/oracles/FallbackOracle.sol",
     "TestToken": "contracts/src/testing/TestToken.sol",
 }
 """Contracts that ship, and where they stand."""

@@ -14,7 +14,14 @@ from channels.protocol.eip712 import keccak
 
 __all__ = ["NAMES", "Artifact", "load_artifact"]
 
-NAMES: Final = ("Adjudicator", "AttestedOracle", "TestToken")
+NAMES: Final = (
+    "Adjudicator",
+    "RiskEngine",
+    "AttestedOracle",
+    "ChainlinkOracle",
+    "FallbackOracle",
+    "TestToken",
+)
 """Contracts that ship."""
 
 

@@ -32,6 +32,7 @@ class Deployment:
 
     chain_id: int
     adjudicator: Address
+    risk_engine: Address
     oracle: Address
     token: Address
     block_number: int
@@ -55,7 +56,7 @@ async def deploy(
     token_symbol: str = "USDT",  # noqa: S107
     token_decimals: int = 6,
 ) -> Deployment:
-    """Deploy the Adjudicator, an AttestedOracle and a TestToken from ``account``.
+    """Deploy the RiskEngine, the Adjudicator, an AttestedOracle and a TestToken from ``account``.
 
     Delays in seconds. Without a transaction manager: a crash halfway leaves contracts nobody uses.
 
@@ -64,7 +65,10 @@ async def deploy(
         ContractRevertedError: a constructor refuses its arguments.
     """
     rpc = Rpc(provider)
-    adjudicator = await deploy_contract(rpc, account, "Adjudicator", b"")
+    risk_engine = await deploy_contract(rpc, account, "RiskEngine", b"")
+    adjudicator = await deploy_contract(
+        rpc, account, "Adjudicator", abi_encode(["address"], [checksum(risk_engine)])
+    )
     oracle = await deploy_contract(
         rpc,
         account,
@@ -84,6 +88,7 @@ async def deploy(
     return Deployment(
         chain_id=await rpc.chain_id(),
         adjudicator=adjudicator,
+        risk_engine=risk_engine,
         oracle=oracle,
         token=token,
         block_number=0 if block is None else block.number,

@@ -7,7 +7,10 @@ import {Contributions, ContributionsLibrary} from "./libraries/Contributions.sol
 import {Errors} from "./libraries/Errors.sol";
 import {Events} from "./libraries/Events.sol";
 import {Hashing} from "./libraries/Hashing.sol";
+import {MarginCalls} from "./libraries/MarginCalls.sol";
+import {Payoff} from "./libraries/Payoff.sol";
 import {ReentrancyLock} from "./libraries/ReentrancyLock.sol";
+import {RiskEngineCalls} from "./libraries/RiskEngineCalls.sol";
 import {Settlement} from "./libraries/Settlement.sol";
 import {Signatures} from "./libraries/Signatures.sol";
 import {TermsBounds} from "./libraries/TermsBounds.sol";
@@ -22,10 +25,13 @@ import {
     Portfolio,
     Signature,
     SignedState,
+    Spot,
     State,
     Terms,
     Withdrawal
 } from "./libraries/Types.sol";
+import {IRiskEngine} from "./risk/IRiskEngine.sol";
+import {RiskParams, Scenario} from "./risk/RiskTypes.sol";
 
 /// @title Adjudicator: holds the collateral of every channel and pays it by the newest state both signed.
 /// @notice What each call does is documented in `IAdjudicator`; comments here say why.
@@ -44,6 +50,9 @@ contract Adjudicator is IAdjudicator, ReentrancyLock {
     }
 
     /// @inheritdoc IAdjudicator
+    IRiskEngine public immutable riskEngine;
+
+    /// @inheritdoc IAdjudicator
     uint256 public immutable deploymentChainId = block.chainid;
 
     bytes32 private immutable _separatorAtDeployment = _computeSeparator();
@@ -55,6 +64,11 @@ contract Adjudicator is IAdjudicator, ReentrancyLock {
     mapping(address token => mapping(address payee => uint256 amount)) public claimable;
 
     mapping(bytes32 id => Channel) private _channels;
+
+    constructor(IRiskEngine riskEngine_) {
+        if (address(riskEngine_).code.length == 0) revert Errors.NoRiskEngine(address(riskEngine_));
+        riskEngine = riskEngine_;
+    }
 
     // ---- opening and funding
 
@@ -223,6 +237,110 @@ contract Adjudicator is IAdjudicator, ReentrancyLock {
         if (nonce < authorisation.minNonce) revert Errors.NonceBelowMinimum(authorisation.minNonce, nonce);
     }
 
+    // ---- margin
+
+    /// @inheritdoc IAdjudicator
+    function callMargin(
+        Terms calldata terms,
+        RiskParams[] calldata risk,
+        Portfolio calldata portfolio,
+        Party party,
+        Scenario[] calldata scenarios
+    ) external whenUnlocked returns (uint32 cureEnd) {
+        if (party == Party.None) revert Errors.InvalidParty();
+        bytes32 id = channelId(terms);
+        Channel storage channel_ = _channels[id];
+        ChannelSlot slot = channel_.slot;
+        Phase phase = slot.phaseAt(block.timestamp);
+        if (phase != Phase.Disputed && phase != Phase.RunOff) revert Errors.WrongPhase(phase);
+        if (Settlement.callUndecided(slot, party, terms.settlementGrace)) {
+            revert Errors.CallUndecided(party, slot.cureEnd(party));
+        }
+        MarginCalls.requireFreshMarks(slot, terms, portfolio.markedAt);
+        MarginCalls.requireAgreed(terms, risk);
+
+        int256 netToB = _netAsOf(terms, portfolio, _recorded(channel_, slot), block.timestamp, block.timestamp);
+        RiskEngineCalls.Query memory query = _query(terms, block.timestamp, MarginCalls.spots(terms, portfolio));
+        (int256 equity, uint256 maintenance) =
+            _requireShort(query, portfolio, risk, scenarios, party, channel_.contributions.unclampedCash(party, netToB));
+        cureEnd = MarginCalls.cureEnd(terms.cureWindow);
+        channel_.slot = slot.called(party, cureEnd);
+        emit Events.MarginCalled(id, party, cureEnd, equity, maintenance);
+    }
+
+    /// @inheritdoc IAdjudicator
+    function closeOut(
+        Terms calldata terms,
+        RiskParams[] calldata risk,
+        Portfolio calldata portfolio,
+        Party party,
+        Scenario[] calldata scenarios
+    ) external locks {
+        if (party == Party.None) revert Errors.InvalidParty();
+        bytes32 id = channelId(terms);
+        Channel storage channel_ = _channels[id];
+        ChannelSlot slot = channel_.slot;
+        _requireRunOff(slot);
+        bool both = MarginCalls.requireDecidable(slot, party, terms.settlementGrace);
+        MarginCalls.requireAgreed(terms, risk);
+
+        uint256 time = slot.cureEnd(party);
+        int256 netToB = _netAsOf(terms, portfolio, _recorded(channel_, slot), time, time);
+        RiskEngineCalls.Query memory query = _query(terms, time, MarginCalls.pricesAt(terms, portfolio, time));
+        Contributions contributions = channel_.contributions;
+        _requireShort(query, portfolio, risk, scenarios, party, contributions.unclampedCash(party, netToB));
+        int256 value = RiskEngineCalls.closeOutValue(query, portfolio, risk, both ? int256(0) : _side(party));
+
+        (uint256 cashA, uint256 cashB) = contributions.cash(Payoff.moveNet(netToB, value));
+        uint256 penalty;
+        if (!both) {
+            uint256 margin = party == Party.A ? portfolio.marginA : portfolio.marginB;
+            penalty = margin * terms.defaultPenaltyBps / MarginCalls.BPS;
+            (penalty, cashA, cashB) = _penalised(party, penalty, cashA, cashB);
+        }
+        emit Events.ClosedOut(id, party, value, penalty);
+        _payOut(id, channel_, slot, terms, cashA, cashB);
+    }
+
+    /// @inheritdoc IAdjudicator
+    function release(Terms calldata terms, RiskParams[] calldata risk, Portfolio calldata portfolio)
+        external
+        locks
+        returns (uint256 amount)
+    {
+        Party party;
+        if (msg.sender == terms.partyA) party = Party.A;
+        else if (msg.sender == terms.partyB) party = Party.B;
+        else revert Errors.NotAParty(msg.sender);
+        bytes32 id = channelId(terms);
+        Channel storage channel_ = _channels[id];
+        ChannelSlot slot = channel_.slot;
+        _requireRunOff(slot);
+        if (slot.released(party)) revert Errors.AlreadyReleased(party);
+        if (Settlement.callUndecided(slot, party, terms.settlementGrace)) {
+            revert Errors.CallUndecided(party, slot.cureEnd(party));
+        }
+        MarginCalls.requireAgreed(terms, risk);
+
+        // What expired after the end of the other's undecided cure has two possible outcomes. Paying by one of them would
+        // leave the releasing party the choice (rule 7).
+        uint256 last = Settlement.horizon(slot, terms.settlementGrace);
+        int256 netToB = _netAsOf(terms, portfolio, _recorded(channel_, slot), last, block.timestamp);
+        RiskEngineCalls.Query memory query = _query(terms, block.timestamp, MarginCalls.spots(terms, portfolio));
+        uint256 locked = RiskEngineCalls.runOffLock(query, portfolio, risk, _side(party));
+        if (_filedStale(slot, terms) && slot.filer() == party) locked += terms.stalePenalty;
+        Contributions contributions = channel_.contributions;
+        (uint256 cashA, uint256 cashB) = contributions.cash(netToB);
+        amount = party == Party.A ? cashA : cashB;
+        if (amount <= locked) revert Errors.NothingToRelease(amount, locked);
+        amount -= locked;
+
+        channel_.slot = slot.afterRelease(party);
+        channel_.contributions = party == Party.A ? contributions.sub(amount, 0) : contributions.sub(0, amount);
+        emit Events.Released(id, party, amount);
+        _push(terms.collateral, msg.sender, amount);
+    }
+
     // ---- the end
 
     /// @inheritdoc IAdjudicator
@@ -230,14 +348,15 @@ contract Adjudicator is IAdjudicator, ReentrancyLock {
         bytes32 id = channelId(terms);
         Channel storage channel_ = _channels[id];
         ChannelSlot slot = channel_.slot;
-        Phase phase = slot.phaseAt(block.timestamp);
-        if (phase != Phase.RunOff) revert Errors.WrongPhase(phase);
+        _requireRunOff(slot);
 
-        bytes32 recorded = slot.nonce() == 0 ? Hashing.EMPTY_PORTFOLIO_HASH : channel_.portfolioHash;
-        Settlement.Result memory result = Settlement.run(terms, portfolio, slot, recorded);
+        Settlement.Result memory result = Settlement.run(
+            terms, portfolio, _recorded(channel_, slot), Settlement.horizon(slot, terms.settlementGrace)
+        );
         settled = result.settled;
         if (settled == portfolio.positions.length) {
-            _payOut(id, channel_, slot, terms, result.netToB);
+            (uint256 cashA, uint256 cashB) = channel_.contributions.cash(result.netToB);
+            _payOut(id, channel_, slot, terms, cashA, cashB);
         } else if (settled != 0) {
             channel_.slot = slot.afterSettle();
             channel_.portfolioHash = Settlement.remainingHash(portfolio, result);
@@ -263,7 +382,7 @@ contract Adjudicator is IAdjudicator, ReentrancyLock {
         if (closing.nonce <= slot.nonce()) revert Errors.NonceNotNewer(slot.nonce(), closing.nonce);
         _requireShortLived(closing.validUntil);
         Contributions contributions = channel_.contributions;
-        int256 unclamped = contributions.unclampedCashA(closing.netToB);
+        int256 unclamped = contributions.unclampedCash(Party.A, closing.netToB);
         uint256 pot = contributions.pot();
         if (unclamped < 0 || uint256(unclamped) > pot) revert Errors.ClosingNeedsClamp(unclamped, pot);
 
@@ -278,12 +397,12 @@ contract Adjudicator is IAdjudicator, ReentrancyLock {
         bytes32 id = channelId(terms);
         Channel storage channel_ = _channels[id];
         ChannelSlot slot = channel_.slot;
-        Phase phase = slot.phaseAt(block.timestamp);
-        if (phase != Phase.RunOff) revert Errors.WrongPhase(phase);
+        _requireRunOff(slot);
         if (slot.settled()) revert Errors.PortfolioShown();
         uint256 from = uint256(slot.deadline()) + terms.maxTenor + terms.settlementGrace + ABANDON_DELAY;
         if (block.timestamp < from) revert Errors.TooEarlyToAbandon(from);
-        _payOut(id, channel_, slot, terms, 0);
+        (uint256 cashA, uint256 cashB) = channel_.contributions.cash(0);
+        _payOut(id, channel_, slot, terms, cashA, cashB);
     }
 
     /// @inheritdoc IAdjudicator
@@ -470,22 +589,89 @@ contract Adjudicator is IAdjudicator, ReentrancyLock {
         emit Events.Disputed(id, number, filer, slot.nonce(), channel_.portfolioHash, uint32(deadline));
     }
 
+    // ---- deciding
+
+    function _requireRunOff(ChannelSlot slot) private view {
+        Phase phase = slot.phaseAt(block.timestamp);
+        if (phase != Phase.RunOff) revert Errors.WrongPhase(phase);
+    }
+
+    /// @dev Hash of the portfolio that counts.
+    function _recorded(Channel storage channel_, ChannelSlot slot) private view returns (bytes32) {
+        return slot.nonce() == 0 ? Hashing.EMPTY_PORTFOLIO_HASH : channel_.portfolioHash;
+    }
+
+    /// @dev `netToB` once everything that has expired by `time` is settled. Settles only up to `last`, and reverts if
+    /// that leaves something out.
+    function _netAsOf(Terms calldata terms, Portfolio calldata portfolio, bytes32 recorded, uint256 last, uint256 time)
+        private
+        view
+        returns (int256)
+    {
+        Settlement.Result memory result = Settlement.run(terms, portfolio, recorded, last);
+        Settlement.requireComplete(portfolio, result, time);
+        return result.netToB;
+    }
+
+    function _query(Terms calldata terms, uint256 time, Spot[] memory prices)
+        private
+        view
+        returns (RiskEngineCalls.Query memory)
+    {
+        return RiskEngineCalls.Query({engine: riskEngine, unit: terms.unit, time: time, prices: prices});
+    }
+
+    /// @dev Reverts unless `party`, with this cash, is short (rule 6).
+    function _requireShort(
+        RiskEngineCalls.Query memory query,
+        Portfolio calldata portfolio,
+        RiskParams[] calldata risk,
+        Scenario[] calldata scenarios,
+        Party party,
+        int256 cash_
+    ) private view returns (int256 equity, uint256 maintenance) {
+        (equity, maintenance) = RiskEngineCalls.assess(query, portfolio, risk, scenarios, _side(party));
+        equity += cash_;
+        if (equity >= int256(maintenance)) revert Errors.NotShort(equity, maintenance);
+    }
+
+    /// @dev A party as RiskEngine names it.
+    function _side(Party party) private pure returns (int256) {
+        return party == Party.A ? int256(1) : -1;
+    }
+
     // ---- paying
 
-    /// @dev Pays everything by cash under `netToB`, clamped, and last a stale penalty (rule 4).
-    function _payOut(bytes32 id, Channel storage channel_, ChannelSlot slot, Terms calldata terms, int256 netToB)
-        private
-    {
-        (uint256 cashA, uint256 cashB) = channel_.contributions.cash(netToB);
-        if (slot.nonce() - slot.filedNonce() > terms.maxInFlight) {
-            bool byA = slot.filer() == Party.A;
-            uint256 owed = terms.stalePenalty;
-            uint256 has = byA ? cashA : cashB;
-            if (owed > has) owed = has;
-            if (byA) (cashA, cashB) = (cashA - owed, cashB + owed);
-            else (cashA, cashB) = (cashA + owed, cashB - owed);
+    /// @dev Pays these amounts, that add up to the pot, less a stale penalty: last in the waterfall (rule 4).
+    function _payOut(
+        bytes32 id,
+        Channel storage channel_,
+        ChannelSlot slot,
+        Terms calldata terms,
+        uint256 cashA,
+        uint256 cashB
+    ) private {
+        if (_filedStale(slot, terms)) {
+            (, cashA, cashB) = _penalised(slot.filer(), terms.stalePenalty, cashA, cashB);
         }
         _end(id, channel_, terms, cashA, cashB);
+    }
+
+    /// @dev Whether the dispute was filed on a state so old that its filer owes the penalty.
+    function _filedStale(ChannelSlot slot, Terms calldata terms) private pure returns (bool) {
+        return slot.nonce() - slot.filedNonce() > terms.maxInFlight;
+    }
+
+    /// @dev Moves a penalty from `party` to the other, as far as its cash goes.
+    function _penalised(Party party, uint256 penalty, uint256 cashA, uint256 cashB)
+        private
+        pure
+        returns (uint256, uint256, uint256)
+    {
+        uint256 has = party == Party.A ? cashA : cashB;
+        if (penalty > has) penalty = has;
+        if (party == Party.A) return (penalty, cashA - penalty, cashB + penalty);
+        return (penalty, cashA + penalty, cashB - penalty);
     }
 
     /// @dev Closes for ever and pays. The two amounts add up to the pot (rule 1); storage comes before the tokens.

@@ -115,7 +115,7 @@ contract RiskEngine is IRiskEngine {
         int256 called
     ) external pure returns (int256) {
         Context memory context = _context(positions, spots, risk, unit, time);
-        _shifts(context, markedAt, -called);
+        if (called != 0) _shifts(context, markedAt, -called);
         int256 worth;
         while (true) {
             Bucket[] memory buckets = _nextFeed(context, positions, spots, risk);

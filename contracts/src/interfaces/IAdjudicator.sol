@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {IRiskEngine} from "../risk/IRiskEngine.sol";
+import {RiskParams, Scenario} from "../risk/RiskTypes.sol";
 import {
     ChannelView,
     Closing,
@@ -33,10 +35,24 @@ import {
 /// | disputeFor     | reverts | yes     | as checkpoint | reverts | reverts |
 /// | settle         | reverts | reverts | reverts       | yes     | reverts |
 /// | close          | reverts | yes     | yes           | yes     | reverts |
-/// | abandon        | reverts | reverts | reverts       | yes (2) | reverts |
+/// | callMargin     | reverts | reverts | yes (2)       | yes (2) | reverts |
+/// | closeOut       | reverts | reverts | reverts       | yes (3) | reverts |
+/// | release        | reverts | reverts | reverts       | yes (4) | reverts |
+/// | abandon        | reverts | reverts | reverts       | yes (5) | reverts |
 ///
 /// (1) not for a party whose cure has ended, until its margin call is decided. `claim` belongs to no channel.
-/// (2) 180 days after the last possible settlement, and only if `settle` never ran.
+/// (2) one undecided call a party at a time, on marks that were fresh when the dispute was filed.
+/// (3) from the later of the cure's end and the deadline on, for `settlementGrace`; then the call lapses.
+/// (4) by a party, for itself, once, while no call on it is undecided and every expired position has a price.
+/// (5) 180 days after the last possible settlement, and only if `settle` never ran.
+///
+/// A margin call in full: everything in its decision is as of the cure's end, so that nobody gains by choosing a
+/// block (rule 7): prices, times to expiry, age of the marks, which positions have expired. What has expired counts at
+/// its settlement price; what is open at the price of the full hour at which the cure ends, known from the oracle; a
+/// feed without one blocks the close-out, and its positions run off. Nothing but a close-out ends a call early, also no
+/// newer state and no top-up: the test is made once, at the price of the cure's end. While calls on both parties are
+/// undecided, nobody is favoured: the value is at the vols signed and no penalty is due; and the call that ends later can
+/// be decided only from half of `settlementGrace` after the later of its end and the deadline on.
 ///
 /// @dev Trusted assumptions, **may lose funds** where they fail: the collateral is a plain ERC-20 (no fee on transfer,
 /// no rebasing); the oracle's prices; each party's signer key, and that it follows the signing rules.
@@ -165,6 +181,48 @@ interface IAdjudicator {
         Signature calldata signatureB
     ) external;
 
+    /// @notice Calls `party` for margin: shows that it is short now, and gives it until `cureEnd` to be funded. Anyone may,
+    /// in the dispute window or in run-off.
+    /// @dev `party` is short if its cash, unclamped, and the value of its positions, at the oracle's spot and at vols
+    /// shifted in its favour, are below its maintenance margin. A party whose cash covers the most its positions can cost
+    /// is never short. Reverts, and guesses nothing, where the oracle has no spot younger than `maxPriceAge`.
+    ///
+    /// **May lose funds**: a party that is called and does nothing is closed out, at vols shifted against it, and pays
+    /// `defaultPenaltyBps` of its signed margin.
+    /// @param risk the parameters that the terms' `riskHash` commits to, complete.
+    /// @param portfolio the recorded one, complete.
+    /// @param scenarios one for each feed with open positions, in their order, that show enough of the margin (any part of
+    /// it is a lower bound); empty for the whole of it, which costs more gas.
+    /// @return cureEnd now + `cureWindow`, rounded up to the full hour, so that oracles can price it.
+    function callMargin(
+        Terms calldata terms,
+        RiskParams[] calldata risk,
+        Portfolio calldata portfolio,
+        Party party,
+        Scenario[] calldata scenarios
+    ) external returns (uint32 cureEnd);
+
+    /// @notice Ends the channel if the called `party` is still short at the known price of its cure's end: values every
+    /// open position, at vols shifted against it, takes the default penalty and pays. Anyone may, from the later of the
+    /// cure's end and the deadline on, until the call lapses `settlementGrace` later.
+    /// @dev Non-recourse: what the called party owes is taken from its cash, as far as that goes. Arguments as for
+    /// `callMargin`; the portfolio is the one recorded now, which may be newer than the one it was called on, or settled
+    /// in part.
+    function closeOut(
+        Terms calldata terms,
+        RiskParams[] calldata risk,
+        Portfolio calldata portfolio,
+        Party party,
+        Scenario[] calldata scenarios
+    ) external;
+
+    /// @notice In run-off, pays the calling party its cash above what its open positions may still take: the run-off lock
+    /// at the oracle's spot, and a stale penalty it owes. Only for a party, once.
+    /// @return amount what was paid, pushed or left to `claim`. Reverts if there is nothing, so that the one time is kept.
+    function release(Terms calldata terms, RiskParams[] calldata risk, Portfolio calldata portfolio)
+        external
+        returns (uint256 amount);
+
     /// @notice Ends a channel whose portfolio nobody shows, so that it locks no money for ever: pays cash as if nothing
     /// had been traded (`netToB` 0), clamped, and a stale penalty. Anyone may, 180 days after deadline + maxTenor +
     /// settlementGrace, if `settle` never ran.
@@ -191,6 +249,9 @@ interface IAdjudicator {
 
     /// @notice Id of the channel of these terms.
     function channelId(Terms calldata terms) external view returns (bytes32);
+
+    /// @notice Prices and margins, stateless, fixed at deployment.
+    function riskEngine() external view returns (IRiskEngine);
 
     /// @notice Chain id at deployment, the one that ids are made of: unlike the domain separator they survive a fork.
     function deploymentChainId() external view returns (uint256);

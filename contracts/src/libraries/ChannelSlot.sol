@@ -13,7 +13,8 @@ import {Party, Phase} from "./Types.sol";
 /// +--------------+-------------+-----------+-----------+-----------+--------+--------+--------+
 /// ```
 ///
-/// flags: bit 0 `settled` (settle ran: somebody has the portfolio); the others are 0.
+/// flags: bit 0 `settled` (settle ran: somebody has the portfolio), bit 1 `releasedA` and bit 2 `releasedB` (that party
+/// has had its release); the others are 0.
 type ChannelSlot is uint256;
 
 using ChannelSlotLibrary for ChannelSlot global;
@@ -28,6 +29,8 @@ library ChannelSlotLibrary {
     uint256 internal constant FILED_NONCE = 192;
 
     uint256 internal constant SETTLED_FLAG = 1 << FLAGS;
+    uint256 internal constant RELEASED_A_FLAG = 2 << FLAGS;
+    uint256 internal constant RELEASED_B_FLAG = 4 << FLAGS;
 
     /// @notice A slot with this phase and nothing else: a fresh channel, or a closed one.
     function only(Phase phase_) internal pure returns (ChannelSlot) {
@@ -56,6 +59,10 @@ library ChannelSlotLibrary {
 
     function settled(ChannelSlot self) internal pure returns (bool) {
         return ChannelSlot.unwrap(self) & SETTLED_FLAG != 0;
+    }
+
+    function released(ChannelSlot self, Party party) internal pure returns (bool) {
+        return ChannelSlot.unwrap(self) & (party == Party.A ? RELEASED_A_FLAG : RELEASED_B_FLAG) != 0;
     }
 
     function deadline(ChannelSlot self) internal pure returns (uint32) {
@@ -96,5 +103,17 @@ library ChannelSlotLibrary {
             ChannelSlot.wrap(
                 (ChannelSlot.unwrap(self) & ~uint256(type(uint8).max)) | uint256(Phase.RunOff) | SETTLED_FLAG
             );
+    }
+
+    /// @notice The slot once `party` was called for margin.
+    function called(ChannelSlot self, Party party, uint32 cureEnd_) internal pure returns (ChannelSlot) {
+        uint256 place = party == Party.A ? CURE_END_A : CURE_END_B;
+        uint256 cleared = ChannelSlot.unwrap(self) & ~(uint256(type(uint32).max) << place);
+        return ChannelSlot.wrap(cleared | uint256(cureEnd_) << place);
+    }
+
+    /// @notice The slot once `party` has had its release.
+    function afterRelease(ChannelSlot self, Party party) internal pure returns (ChannelSlot) {
+        return ChannelSlot.wrap(ChannelSlot.unwrap(self) | (party == Party.A ? RELEASED_A_FLAG : RELEASED_B_FLAG));
     }
 }

@@ -45,16 +45,17 @@ library ContributionsLibrary {
         return uint256(int256(self.contributionA()) + self.contributionB());
     }
 
-    /// @notice A's cash under `netToB` before any clamp: negative if A owes more than it put in, above the pot if B does.
-    function unclampedCashA(Contributions self, int256 netToB) internal pure returns (int256) {
-        return self.contributionA() - netToB;
+    /// @notice A party's cash under `netToB` before any clamp: negative if it owes more than it put in, above the pot if
+    /// the other does. In every margin decision, so that a loss beyond the collateral counts in full.
+    function unclampedCash(Contributions self, Party party, int256 netToB) internal pure returns (int256) {
+        return party == Party.A ? self.contributionA() - netToB : self.contributionB() + netToB;
     }
 
     /// @notice What each party is paid under `netToB`: clamped to the pot, adding up to it (rule 1).
     /// @param netToB what A has paid B net; any 128-bit figure.
     function cash(Contributions self, int256 netToB) internal pure returns (uint256 cashA, uint256 cashB) {
         uint256 whole = self.pot();
-        int256 unclamped = self.unclampedCashA(netToB);
+        int256 unclamped = self.unclampedCash(Party.A, netToB);
         if (unclamped > 0) cashA = uint256(unclamped) < whole ? uint256(unclamped) : whole;
         cashB = whole - cashA;
     }

@@ -31,6 +31,8 @@ library Errors {
     error MaxInFlightOutOfBounds(uint256 value);
     /// `defaultPenaltyBps` above 5,000.
     error DefaultPenaltyOutOfBounds(uint256 value);
+    /// There is no contract at the RiskEngine's address; refused at deployment.
+    error NoRiskEngine(address given);
     /// The oracle does not tell its grace.
     error OracleGraceUnknown(address oracle);
 
@@ -71,8 +73,34 @@ library Errors {
     error PortfolioShown();
     /// The portfolio may still be shown: `abandon` is for `from` on.
     error TooEarlyToAbandon(uint256 from);
-    /// The deadline would pass what 32 bits hold (year 2106).
+    /// A time would pass what 32 bits hold (year 2106).
     error TimeOverflow();
+
+    // ---- margin calls and run-off
+
+    /// The margin parameters are not those that the terms' `riskHash` commits to.
+    error RiskMismatch(bytes32 expected, bytes32 given);
+    /// That party was called, and the call is undecided: one at a time.
+    error CallUndecided(Party party, uint256 cureEnd);
+    /// No call on that party is undecided: it was never called, or the call has lapsed.
+    error NoCall(Party party);
+    /// The call can be decided from `from` on.
+    error TooEarlyToCloseOut(uint256 from);
+    /// When the dispute was filed the marks were older than `maxMarkAge`: they were made before `oldest`.
+    error MarksTooOld(uint256 markedAt, uint256 oldest);
+    /// The oracle's spot is older than `maxPriceAge`, or it has none (0).
+    error SpotTooOld(bytes32 feed, uint256 updatedAt);
+    /// There is no price for that time (yet): of a position that has expired, or of a cure's end; or what expired then
+    /// waits for the decision of a margin call.
+    error PriceUnknown(bytes32 feed, uint256 time);
+    /// The party's equity covers what is shown of its maintenance margin.
+    error NotShort(int256 equity, uint256 maintenance);
+    /// Only a party may, for itself.
+    error NotAParty(address caller);
+    /// That party has had its release.
+    error AlreadyReleased(Party party);
+    /// The party's cash is not above what must stay.
+    error NothingToRelease(uint256 cash, uint256 locked);
 
     // ---- money
 

@@ -30,6 +30,17 @@ library Events {
     /// @notice Expired positions were settled and others remain: `portfolio` is what is now recorded, complete.
     event Settled(bytes32 indexed id, Portfolio portfolio);
 
+    /// @notice `party` is called for margin until `cureEnd`: its equity, unclamped, was below what was shown of its
+    /// maintenance margin.
+    event MarginCalled(bytes32 indexed id, Party party, uint32 cureEnd, int256 equity, uint256 maintenance);
+
+    /// @notice The called `party` was still short and every open position is ended: A receives (+) or owes (-) `value` for
+    /// them, before any clamp, and `party` pays `penalty`. `Closed` follows.
+    event ClosedOut(bytes32 indexed id, Party party, int256 value, uint256 penalty);
+
+    /// @notice `party` was paid `amount` of its cash in run-off, pushed or left to `claim`.
+    event Released(bytes32 indexed id, Party party, uint256 amount);
+
     /// @notice The channel ended and paid these amounts, pushed or left to `claim`.
     event Closed(bytes32 indexed id, uint256 paidA, uint256 paidB);
 

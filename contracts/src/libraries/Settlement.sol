@@ -24,10 +24,14 @@ library Settlement {
     /// @notice Whether a margin call on `party` waits for its decision. It lapses settlementGrace after
     /// max(cureEnd, deadline); nothing else but a close-out ends it.
     function callUndecided(ChannelSlot slot, Party party, uint256 settlementGrace) internal view returns (bool) {
-        uint256 cureEnd = slot.cureEnd(party);
-        if (cureEnd == 0) return false;
-        uint256 from = cureEnd > slot.deadline() ? cureEnd : slot.deadline();
-        return block.timestamp < from + settlementGrace;
+        if (slot.cureEnd(party) == 0) return false;
+        return block.timestamp < decidableFrom(slot, party) + settlementGrace;
+    }
+
+    /// @notice When a call on `party` can first be decided: the later of the cure's end and the deadline.
+    function decidableFrom(ChannelSlot slot, Party party) internal pure returns (uint256) {
+        (uint256 cureEnd, uint256 deadline) = (slot.cureEnd(party), slot.deadline());
+        return cureEnd > deadline ? cureEnd : deadline;
     }
 
     /// @notice Latest expiry that settles now: nothing in the future, nor after the end of an undecided cure, since
@@ -42,9 +46,9 @@ library Settlement {
         }
     }
 
-    /// @notice Settles every position of `portfolio` that has expired and has a price.
+    /// @notice Settles every position of `portfolio` that has expired by `last` and has a price.
     /// @param recorded the hash it must have.
-    function run(Terms calldata terms, Portfolio calldata portfolio, ChannelSlot slot, bytes32 recorded)
+    function run(Terms calldata terms, Portfolio calldata portfolio, bytes32 recorded, uint256 last)
         internal
         view
         returns (Result memory result)
@@ -61,7 +65,6 @@ library Settlement {
         result.keptIndices = new uint256[](count);
         result.netToB = portfolio.netToB;
 
-        uint256 last = horizon(slot, terms.settlementGrace);
         uint256 kept;
         // Canonical order puts positions of one (feed, expiry) side by side: each price is read once.
         bytes32 feed;
@@ -93,6 +96,16 @@ library Settlement {
             // Both arrays only get shorter.
             mstore(hashes, kept)
             mstore(indices, kept)
+        }
+    }
+
+    /// @notice Reverts if what remains holds a position that has expired by `time`: without it `netToB` is not what all
+    /// that has expired comes to.
+    function requireComplete(Portfolio calldata portfolio, Result memory result, uint256 time) internal pure {
+        uint256[] memory indices = result.keptIndices;
+        for (uint256 i; i < indices.length; ++i) {
+            Position calldata position = portfolio.positions[indices[i]];
+            if (position.expiry <= time) revert Errors.PriceUnknown(position.feed, position.expiry);
         }
     }
 

@@ -27,7 +27,7 @@ interface IRiskEngine {
     error RiskParamOutOfBounds(bytes32 feed, uint256 index, uint256 value);
     /// The feed has no such scenario, or there is not one scenario for each feed with open positions.
     error NoSuchScenario(bytes32 feed);
-    /// Neither 1 (party A) nor -1 (party B).
+    /// Neither 1 (party A) nor -1 (party B), nor 0 where that is allowed.
     error InvalidSide(int256 side);
 
     /// @notice What the terms' `riskHash` commits to.
@@ -60,7 +60,7 @@ interface IRiskEngine {
     ) external pure returns (int256 value, uint256 maintenance);
 
     /// @notice What A receives (+) or pays (-) for the open positions when `called` has defaulted: vols shifted against
-    /// it. Before any clamp or penalty.
+    /// it, or left as signed if it is 0 (neither party: both were called). Before any clamp or penalty.
     function closeOutValue(
         Position[] calldata positions,
         Spot[] calldata spots,

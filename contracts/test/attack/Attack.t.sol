@@ -46,7 +46,7 @@ contract AttackTest is ChannelTest {
         bytes memory recorded = checkpointData(terms, 1, onePosition());
         bytes memory closing = closeData(terms, 2, int128(DEPOSIT));
 
-        Adjudicator second = new Adjudicator();
+        Adjudicator second = new Adjudicator(riskEngine);
         vm.prank(partyA);
         token.approve(address(second), type(uint256).max);
         vm.prank(partyB);

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {Adjudicator} from "../../src/Adjudicator.sol";
+import {RiskEngine} from "../../src/RiskEngine.sol";
 import {IAdjudicator} from "../../src/interfaces/IAdjudicator.sol";
 import {Status} from "../../src/interfaces/IOracle.sol";
 import {Errors} from "../../src/libraries/Errors.sol";
@@ -60,6 +61,7 @@ abstract contract ChannelTest is Test {
     address internal stranger = address(0x57a4);
     address internal tower = address(0x70e4);
 
+    RiskEngine internal riskEngine;
     Adjudicator internal adjudicator;
     TestToken internal token;
     FakeOracle internal oracle;
@@ -67,7 +69,8 @@ abstract contract ChannelTest is Test {
 
     function setUp() public virtual {
         vm.warp(START);
-        adjudicator = new Adjudicator();
+        riskEngine = new RiskEngine();
+        adjudicator = new Adjudicator(riskEngine);
         token = new TestToken("Test Dollar", "TUSD", 6);
         oracle = new FakeOracle();
         harness = new HashingHarness();
