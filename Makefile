@@ -20,10 +20,14 @@ node_modules/.stamp: package.json package-lock.json
 	npm ci --ignore-scripts --no-audit --no-fund
 	touch $@
 
+tools/hardhat/node_modules/.stamp: tools/hardhat/package.json tools/hardhat/package-lock.json
+	npm ci --prefix tools/hardhat --ignore-scripts --no-audit --no-fund
+	touch $@
+
 demo: $(VENV)/runtime.stamp
 	$(BIN)/option-channels demo
 
-test: check forge-test
+test: check forge-test tools/hardhat/node_modules/.stamp
 	$(BIN)/pytest -n 2 --dist loadfile
 
 check: $(VENV)/dev.stamp node_modules/.stamp
@@ -52,4 +56,4 @@ fuzz: $(VENV)/dev.stamp node_modules/.stamp
 	FOUNDRY_PROFILE=fuzz $(FORGE) test
 
 clean:
-	rm -rf $(VENV) node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) node_modules tools/hardhat/node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -12,6 +12,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from channels.version import VERSION
+
 if TYPE_CHECKING:
     from channels.peer import Leg as Leg
     from channels.peer import MakerQuote as MakerQuote
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from channels.protocol.terms import RiskParams as RiskParams
     from channels.protocol.terms import Terms as Terms
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 _HOMES = {
     "Call": "channels.pricing.instruments",

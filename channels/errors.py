@@ -13,7 +13,9 @@
     │   │   ├── StoreLockedError     another process holds this database
     │   │   ├── SchemaVersionError   written by another version of this library
     │   │   └── JournalBrokenError   the journal was changed, cut or damaged
-    │   └── SignerError          the key cannot or will not sign
+    │   ├── SignerError          the key cannot or will not sign
+    │   ├── WrongChainError      the endpoint's chain is not the one that is meant
+    │   └── InsufficientFundsError   the account cannot pay for its transactions
     ├── PeerError                what the counterparty sent, or did not send
     │   ├── FrameError           bytes that are no frame
     │   │   ├── FrameTooLargeError
@@ -35,11 +37,15 @@
     │   ├── EndpointError        an endpoint failed, lied or lagged
     │   ├── ContractRevertedError    a contract refused a call, with its decoded reason
     │   ├── TransactionFailedError   a transaction was mined and failed, or cannot be mined
-    │   └── ReorgTooDeepError    a reorganisation reached below what was final
+    │   ├── ReorgTooDeepError    a reorganisation reached below what was final
+    │   ├── DeploymentProxyError     the deterministic deployment proxy is not there, or not it
+    │   └── CodeDiffersError     what stands at an address is not this package's contract
     └── BugError                 a promise this library makes to itself was broken
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 __all__ = [
     "BadNonceError",
@@ -48,13 +54,16 @@ __all__ = [
     "BugError",
     "ChainError",
     "ChannelsError",
+    "CodeDiffersError",
     "ContractRevertedError",
+    "DeploymentProxyError",
     "EndpointError",
     "FloodError",
     "FrameError",
     "FrameTooLargeError",
     "FrameTruncatedError",
     "IllegalCommandError",
+    "InsufficientFundsError",
     "InvalidValueError",
     "JournalBrokenError",
     "LinkClosedError",
@@ -77,6 +86,7 @@ __all__ = [
     "UnexpectedMessageError",
     "UnknownMessageError",
     "UnsupportedVersionError",
+    "WrongChainError",
 ]
 
 
@@ -155,6 +165,28 @@ class JournalBrokenError(StorageError):
 
 class SignerError(OurError):
     """The key cannot or will not sign."""
+
+
+class WrongChainError(OurError):
+    """The endpoint's chain is not the one that is meant; ``expected`` and ``found`` are ids."""
+
+    next_step = "point to an endpoint of the chain that is meant"
+
+    def __init__(self, *, expected: int, found: int) -> None:
+        super().__init__(f"the endpoint is on chain {found}, not on {expected}")
+        self.expected = expected
+        self.found = found
+
+
+class InsufficientFundsError(OurError):
+    """The account cannot pay for its transactions; ``needed`` and ``available`` in wei."""
+
+    next_step = "fund the account, then run it again"
+
+    def __init__(self, message: str, *, needed: int, available: int) -> None:
+        super().__init__(message)
+        self.needed = needed
+        self.available = available
 
 
 class PeerError(ChannelsError):
@@ -255,11 +287,25 @@ class EndpointError(ChainError):
 
 
 class ContractRevertedError(ChainError):
-    """A contract refused a call; ``reason`` is its decoded custom error."""
+    """A contract refused a call; ``reason`` names its custom error, ``fault`` whose fault that is.
 
-    def __init__(self, message: str, *, reason: str, next_step: str | None = None) -> None:
+    ``arguments`` are the error's own by their names in Solidity: integers, bytes, and parties and
+    phases as this library has them.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str,
+        arguments: Mapping[str, object] | None = None,
+        fault: str = ChainError.fault,
+        next_step: str | None = None,
+    ) -> None:
         super().__init__(message, next_step=next_step)
         self.reason = reason
+        self.arguments: Mapping[str, object] = dict(arguments or {})
+        self.fault = fault
 
 
 class TransactionFailedError(ChainError):
@@ -270,6 +316,16 @@ class ReorgTooDeepError(ChainError):
     """A reorganisation reached below what was taken for final."""
 
     next_step = "stop trading; re-read every channel from the contract before signing again"
+
+
+class DeploymentProxyError(ChainError):
+    """The deterministic deployment proxy is not there, or something else stands in its place."""
+
+
+class CodeDiffersError(ChainError):
+    """What stands at an address is not this package's contract, or not as it was meant to be."""
+
+    next_step = "do not use it: check the chain and the endpoint"
 
 
 class BugError(ChannelsError):

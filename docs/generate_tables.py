@@ -22,15 +22,23 @@ import attrs
 import click
 
 import channels.errors
+from channels import __version__
+from channels.chain.create2 import PROXY
+from channels.chain.deployments import DeployedContract, Deployment, load_deployment
+from channels.chain.explanations import EXPLANATIONS
+from channels.chain.plan import RELEASE_SALT, core_contracts, token_contract
 from channels.cli.main import main as command_line
 from channels.protocol import changes, codec, messages
 from channels.protocol.channel import Phase
+from channels.protocol.eip712 import checksum
 from channels.protocol.machine import COMMANDS, TABLE
 
 DOCS: Final = Path(__file__).resolve().parent
 ROOT: Final = DOCS.parent
 SOURCES: Final = ROOT / "contracts" / "src"
 EXAMPLES: Final = ROOT / "examples"
+LOCAL_CHAINS: Final = (1337, 31337)
+"""Ids of development chains, whose records concern nobody else."""
 
 
 def _row(*cells: str) -> str:
@@ -207,9 +215,9 @@ def calls_by_phase() -> str:
     return "\n".join([*table, "", *notes])
 
 
-def _functions(name: str) -> str:
+def _functions(path: Path) -> str:
     parts = []
-    for each in _declarations(SOURCES / "interfaces" / f"{name}.sol"):
+    for each in _declarations(path):
         if each.kind != "function":
             continue
         parameters = [f"- {_parameter(text)}" for tag, text in each.docs if tag == "param"]
@@ -242,39 +250,26 @@ def _listed(path: Path, kind: str) -> str:
     return _table((kind, "meaning"), rows)
 
 
-def adjudicator() -> str:
-    """Every call of the Adjudicator."""
-    return _functions("IAdjudicator")
+INTERFACES: Final = SOURCES / "interfaces"
+RISK_ENGINE: Final = SOURCES / "risk" / "IRiskEngine.sol"
 
 
-def adjudicator_events() -> str:
-    """What the Adjudicator emits."""
-    return _listed(SOURCES / "libraries" / "Events.sol", "event")
+def _contract(title: str, path: Path) -> dict[str, Callable[[], str]]:
+    """Sections of a contract: its calls, and what it emits and reverts with."""
+    return {
+        title: lambda: _functions(path),
+        f"{title} events": lambda: _listed(path, "event"),
+        f"{title} errors": lambda: _listed(path, "error"),
+    }
 
 
-def adjudicator_errors() -> str:
-    """Why the Adjudicator reverts."""
-    return _listed(SOURCES / "libraries" / "Errors.sol", "error")
-
-
-def oracle() -> str:
-    """Every call of an oracle."""
-    return _functions("IOracle")
-
-
-def attested_oracle() -> str:
-    """Every further call of the AttestedOracle."""
-    return _functions("IAttestedOracle")
-
-
-def attested_oracle_events() -> str:
-    """What the AttestedOracle emits."""
-    return _listed(SOURCES / "interfaces" / "IAttestedOracle.sol", "event")
-
-
-def attested_oracle_errors() -> str:
-    """Why the AttestedOracle reverts."""
-    return _listed(SOURCES / "interfaces" / "IAttestedOracle.sol", "error")
+def refusals() -> str:
+    """What Python says of each error: whose fault, why, and what to do."""
+    rows = [
+        (f"`{name}`", each.fault, each.why, each.next_step)
+        for name, each in sorted(EXPLANATIONS.items())
+    ]
+    return _table(("`reason`", "`fault`", "why", "`next_step`"), rows)
 
 
 # ---- the command line and the errors
@@ -302,6 +297,45 @@ def error_tree() -> str:
     return f"```text\n{tree.strip()}\n```"
 
 
+# ---- deployments
+
+
+def release_addresses() -> str:
+    """Where this version's contracts stand on every chain they are deployed to."""
+    planned = [DeployedContract.of(each) for each in (*core_contracts(), token_contract())]
+    table = _addresses(planned)
+    compilers = {each.compiler_hash for each in planned}
+    facts = [
+        ("version", __version__),
+        ("deployment proxy", f"`{checksum(PROXY)}`"),
+        ("salt", f"`0x{RELEASE_SALT.hex()}`"),
+        ("compiler hash", ", ".join(f"`0x{each.hex()}`" for each in sorted(compilers))),
+    ]
+    return f"{table}\n\n{_table(('of all', 'value'), facts)}"
+
+
+def public_deployments() -> str:
+    """The records of deployments to public networks."""
+    records = [load_deployment(path) for path in sorted((ROOT / "deployments").glob("*.json"))]
+    public = [each for each in records if each.chain_id not in LOCAL_CHAINS]
+    if not public:
+        return "None: no version has been deployed to a public network."
+    return "\n\n".join(map(_deployment, public))
+
+
+def _deployment(deployment: Deployment) -> str:
+    title = f"### Chain {deployment.chain_id}, version {deployment.version}"
+    return f"{title}\n\n{_addresses(deployment.contracts)}"
+
+
+def _addresses(contracts: Sequence[DeployedContract]) -> str:
+    rows = [
+        (f"`{each.name}`", f"`{checksum(each.address)}`", f"`0x{each.creation_hash.hex()}`")
+        for each in contracts
+    ]
+    return _table(("contract", "address", "creation hash"), rows)
+
+
 # ---- the examples
 
 
@@ -323,15 +357,19 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "changes": change_table,
     "reasons": reasons,
     "calls by phase": calls_by_phase,
-    "adjudicator": adjudicator,
-    "adjudicator events": adjudicator_events,
-    "adjudicator errors": adjudicator_errors,
-    "oracle": oracle,
-    "attested oracle": attested_oracle,
-    "attested oracle events": attested_oracle_events,
-    "attested oracle errors": attested_oracle_errors,
+    "adjudicator": lambda: _functions(INTERFACES / "IAdjudicator.sol"),
+    "adjudicator events": lambda: _listed(SOURCES / "libraries" / "Events.sol", "event"),
+    "adjudicator errors": lambda: _listed(SOURCES / "libraries" / "Errors.sol", "error"),
+    "oracle": lambda: _functions(INTERFACES / "IOracle.sol"),
+    **_contract("attested oracle", INTERFACES / "IAttestedOracle.sol"),
+    **_contract("chainlink oracle", INTERFACES / "IChainlinkOracle.sol"),
+    **_contract("fallback oracle", INTERFACES / "IFallbackOracle.sol"),
+    **_contract("risk engine", RISK_ENGINE),
+    "refusals": refusals,
     "command line": command_help,
     "errors": error_tree,
+    "release addresses": release_addresses,
+    "public deployments": public_deployments,
     "first trade": first_trade,
     "first trade transcript": first_trade_transcript,
 }

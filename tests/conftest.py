@@ -1,7 +1,8 @@
-"""Fixtures of all tests: Anvil nodes where there are any; and ``tests`` made importable."""
+"""Fixtures of all tests: Ethereum nodes where there are any; and ``tests`` made importable."""
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -19,24 +20,39 @@ ANVIL = ROOT / "node_modules" / ".bin" / "anvil"
 NO_ANVIL = "no node_modules/.bin/anvil: `npm ci` brings it"
 
 
+HARDHAT = ROOT / "tools" / "hardhat" / "node_modules" / ".bin" / "hardhat"
+NO_HARDHAT = "no tools/hardhat/node_modules: `npm ci --prefix tools/hardhat` brings it"
+
+
 def start_anvil(*options: str) -> tuple[subprocess.Popen[bytes], str]:
-    """Start a node on a free port; return it and its URL once it listens."""
+    """Start an Anvil node on a free port; return it and its URL once it listens."""
+    return _start([str(ANVIL), "--hardfork", "prague", "--silent", *options], ROOT)
+
+
+def start_hardhat() -> tuple[subprocess.Popen[bytes], str]:
+    """Start Hardhat's node on a free port; return it and its URL once it listens."""
+    return _start([str(HARDHAT), "node", "--hostname", "127.0.0.1"], HARDHAT.parents[2])
+
+
+def _start(command: list[str], where: Path) -> tuple[subprocess.Popen[bytes], str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     node = subprocess.Popen(
-        [str(ANVIL), "--port", str(port), "--hardfork", "prague", "--silent", *options],
+        [*command, "--port", str(port)],
+        cwd=where,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        env={**os.environ, "HARDHAT_DISABLE_TELEMETRY_PROMPT": "true"},
     )
-    patience = time.monotonic() + 20
+    patience = time.monotonic() + 30
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
             if node.poll() is not None or time.monotonic() > patience:
                 node.kill()
-                pytest.fail("anvil did not start")
+                pytest.fail(f"{command[0]} did not start")
             time.sleep(0.02)  # no event tells that another process listens
         else:
             return node, f"http://127.0.0.1:{port}"

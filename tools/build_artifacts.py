@@ -25,12 +25,16 @@ NODE_MODULES: Final = ROOT / "node_modules"
 CONTRACTS: Final = {
     "Adjudicator": "contracts/src/Adjudicator.sol",
     "RiskEngine": "contracts/src/RiskEngine.sol",
+    "ChannelLens": "contracts/src/ChannelLens.sol",
     "AttestedOracle": "contracts/src/oracles/AttestedOracle.sol",
     "ChainlinkOracle": "contracts/src/oracles/ChainlinkOracle.sol",
     "FallbackOracle": "contracts/src/oracles/FallbackOracle.sol",
     "TestToken": "contracts/src/testing/TestToken.sol",
 }
 """Contracts that ship, and where they stand."""
+
+SETTINGS: Final = ("evmVersion", "metadata", "optimizer", "viaIR")
+"""Settings of the compiler that decide about the bytecode."""
 
 
 def compile_contracts(contracts: dict[str, str]) -> dict[str, dict[str, Any]]:
@@ -62,17 +66,21 @@ def reduce_artifact(name: str, forged: dict[str, Any]) -> dict[str, Any]:
     creation, runtime = forged["bytecode"], forged["deployedBytecode"]
     if creation.get("linkReferences") or runtime.get("linkReferences"):
         raise SystemExit(f"{name} needs linking, which deploy.py does not do")
-    places = [
-        [place["start"], place["length"]]
+    groups = [
+        sorted([place["start"], place["length"]] for place in places)
         for places in runtime.get("immutableReferences", {}).values()
-        for place in places
     ]
+    compiled = forged["metadata"]
     return {
         "name": name,
         "abi": forged["abi"],
         "creation": creation["object"],
         "runtime": runtime["object"],
-        "immutables": sorted(places),
+        "immutables": sorted(groups),
+        "compiler": {
+            "version": compiled["compiler"]["version"],
+            "settings": {each: compiled["settings"][each] for each in SETTINGS},
+        },
     }
 
 

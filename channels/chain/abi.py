@@ -10,46 +10,73 @@ Source: Solidity, "Contract ABI Specification".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, NoReturn
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NoReturn, TypeVar
+
+import attrs
 
 from channels.errors import EndpointError, InvalidValueError
 from channels.protocol.eip712 import Address, address_word, keccak, signed_word, word
-from channels.protocol.terms import Terms
-from channels.protocol.types import MAX_POSITIONS, Closing, Portfolio, Position, Spot, State
+from channels.protocol.scenarios import ScenarioIndex
+from channels.protocol.terms import DisputeAuthorisation, RiskParams, Terms
+from channels.protocol.types import (
+    MAX_POSITIONS,
+    Closing,
+    Portfolio,
+    Position,
+    Spot,
+    State,
+    Withdrawal,
+)
 
 __all__ = [
     "TERMS_WORDS",
     "Words",
+    "authorisation_words",
     "closing_words",
     "encode_arguments",
+    "encode_array",
     "encode_bytes",
     "encode_portfolio",
     "encode_position",
     "encode_spot",
     "encode_state",
+    "encode_withdrawal",
     "encode_words",
     "read_portfolio",
     "read_state",
     "read_terms",
+    "risk_params_words",
+    "scenario_words",
     "selector",
     "terms_words",
 ]
+
+T = TypeVar("T")
 
 TERMS_WORDS: Final = 18
 """Words of encoded terms."""
 
 _POSITION_TUPLE: Final = "(bytes32,uint8,uint64,uint128,int128,uint128,int128)"
 _PORTFOLIO_TUPLE: Final = f"(int128,uint128,uint128,uint64,(bytes32,uint128)[],{_POSITION_TUPLE}[])"
+_STATE_TUPLE: Final = f"(bytes32,uint64,uint64,{_PORTFOLIO_TUPLE})"
+_SIGNATURE_TUPLE: Final = "(bytes32,bytes32)"
 _NAMED_TUPLES: Final = {
     "Terms": "(address,address,address,address,address,uint128,address,uint32,uint32,uint32,uint32,"
     "uint32,uint32,uint16,uint128,uint16,bytes32,bytes32)",
-    "State": f"(bytes32,uint64,uint64,{_PORTFOLIO_TUPLE})",
+    "State": _STATE_TUPLE,
     "Portfolio": _PORTFOLIO_TUPLE,
     "Position": _POSITION_TUPLE,
     "Spot": "(bytes32,uint128)",
     "Closing": "(bytes32,uint64,uint64,int128)",
-    "Signature": "(bytes32,bytes32)",
+    "Signature": _SIGNATURE_TUPLE,
+    "Withdrawal": f"({_STATE_TUPLE},uint128,uint128)",
+    "DisputeAuthorisation": "(bytes32,address,uint64,uint64)",
+    "SignedState": "(address,address,bytes32,uint64,uint64,bytes32,"
+    f"{_SIGNATURE_TUPLE},{_SIGNATURE_TUPLE})",
+    "Permit": "(uint256,uint256,uint8,bytes32,bytes32)",
+    "RiskParams": f"(bytes32{',uint64' * 13})",
+    "Scenario": "(uint8,uint8,bool)",
 }
 
 
@@ -112,6 +139,12 @@ def encode_bytes(value: bytes) -> bytes:
     return word(len(value)) + value + bytes(-len(value) % 32)
 
 
+def encode_array(items: Iterable[T], encode: Callable[[T], bytes]) -> bytes:
+    """Encode an array of static items: length, then the items."""
+    encoded = [encode(each) for each in items]
+    return word(len(encoded)) + b"".join(encoded)
+
+
 def terms_words(terms: Terms) -> bytes:
     """Encode ``Terms``, a static struct of eighteen words."""
     return encode_words(
@@ -158,8 +191,8 @@ def encode_spot(spot: Spot) -> bytes:
 
 def encode_portfolio(portfolio: Portfolio) -> bytes:
     """Encode ``Portfolio``, a dynamic struct."""
-    spots = word(len(portfolio.spots)) + b"".join(map(encode_spot, portfolio.spots))
-    positions = word(len(portfolio.positions)) + b"".join(map(encode_position, portfolio.positions))
+    spots = encode_array(portfolio.spots, encode_spot)
+    positions = encode_array(portfolio.positions, encode_position)
     return b"".join(
         (
             signed_word(portfolio.net_to_b),
@@ -193,6 +226,32 @@ def closing_words(closing: Closing) -> bytes:
         + word(closing.valid_until)
         + signed_word(closing.net_to_b)
     )
+
+
+def encode_withdrawal(withdrawal: Withdrawal) -> bytes:
+    """Encode ``Withdrawal``, a dynamic struct."""
+    fixed = (0, withdrawal.amount_a, withdrawal.amount_b)
+    return encode_arguments(fixed, {0: encode_state(withdrawal.state)})
+
+
+def authorisation_words(authorisation: DisputeAuthorisation) -> bytes:
+    """Encode ``DisputeAuthorisation``, a static struct of four words."""
+    return encode_words(
+        authorisation.channel_id,
+        authorisation.delegate,
+        authorisation.min_nonce,
+        authorisation.valid_until,
+    )
+
+
+def risk_params_words(params: RiskParams) -> bytes:
+    """Encode ``RiskParams``, a static struct of fourteen words."""
+    return encode_words(*attrs.astuple(params))
+
+
+def scenario_words(scenario: ScenarioIndex) -> bytes:
+    """Encode ``Scenario``, a static struct of three words."""
+    return encode_words(scenario.node, scenario.number, scenario.outliving)
 
 
 # ---- decoding

@@ -12,11 +12,12 @@ import attrs
 from channels.chain.abi import expand
 from channels.protocol.eip712 import keccak
 
-__all__ = ["NAMES", "Artifact", "load_artifact"]
+__all__ = ["NAMES", "Artifact", "canonical_type", "load_artifact"]
 
 NAMES: Final = (
     "Adjudicator",
     "RiskEngine",
+    "ChannelLens",
     "AttestedOracle",
     "ChainlinkOracle",
     "FallbackOracle",
@@ -29,23 +30,45 @@ NAMES: Final = (
 class Artifact:
     """A compiled contract.
 
-    ``immutables`` are (start, length) of the places in ``runtime`` that deployment fills in.
+    ``immutables`` are the places, (start, length), in ``runtime`` that deployment fills in: one
+    group for each immutable value, which stands at all places of its group. ``compiler`` is the
+    compiler's version and what of its settings decides about the bytecode.
     """
 
     name: str
     abi: tuple[dict[str, Any], ...] = attrs.field(repr=False)
     creation: bytes = attrs.field(repr=False)
     runtime: bytes = attrs.field(repr=False)
-    immutables: tuple[tuple[int, int], ...] = attrs.field(repr=False)
+    immutables: tuple[tuple[tuple[int, int], ...], ...] = attrs.field(repr=False)
+    compiler: dict[str, Any] = attrs.field(repr=False)
+
+    @property
+    def compiler_hash(self) -> bytes:
+        """Keccak-256 of ``compiler`` as JSON with sorted keys and no blanks."""
+        return keccak(json.dumps(self.compiler, sort_keys=True, separators=(",", ":")).encode())
+
+    @property
+    def constructor(self) -> tuple[dict[str, Any], ...]:
+        """Parameters of the constructor, as the ABI has them."""
+        return next(
+            (tuple(each["inputs"]) for each in self.abi if each["type"] == "constructor"), ()
+        )
 
     def is_code(self, deployed: bytes) -> bool:
-        """Whether ``deployed`` is this contract's code, whatever its immutable values."""
-        return self._masked(deployed) == self._masked(self.runtime)
+        """Whether ``deployed`` is this contract's code, whatever its immutable values are.
+
+        A value that differs between two of its places is none that a deployment leaves.
+        """
+        return self._masked(deployed) == self._masked(self.runtime) and all(
+            len({deployed[start : start + length] for start, length in places}) == 1
+            for places in self.immutables
+        )
 
     def _masked(self, code: bytes) -> bytes:
         masked = bytearray(code)
-        for start, length in self.immutables:
-            masked[start : start + length] = bytes(length)
+        for places in self.immutables:
+            for start, length in places:
+                masked[start : start + length] = bytes(length)
         return bytes(masked)
 
     def errors(self) -> dict[bytes, tuple[str, tuple[tuple[str, str], ...]]]:
@@ -53,7 +76,7 @@ class Artifact:
         return {
             keccak(_signature(entry).encode())[:4]: (
                 str(entry["name"]),
-                tuple((_canonical(each), str(each["name"])) for each in entry["inputs"]),
+                tuple((canonical_type(each), str(each["name"])) for each in entry["inputs"]),
             )
             for entry in self.abi
             if entry["type"] == "error"
@@ -74,16 +97,17 @@ class Artifact:
         )
 
 
-def _canonical(parameter: dict[str, Any]) -> str:
+def canonical_type(parameter: dict[str, Any]) -> str:
+    """Type of an ABI's parameter, structs written out."""
     kind = str(parameter["type"])
     if kind.startswith("tuple"):
-        members = ",".join(_canonical(each) for each in parameter["components"])
+        members = ",".join(canonical_type(each) for each in parameter["components"])
         return f"({members}){kind.removeprefix('tuple')}"
     return kind
 
 
 def _signature(entry: dict[str, Any]) -> str:
-    return f"{entry['name']}({','.join(_canonical(each) for each in entry['inputs'])})"
+    return f"{entry['name']}({','.join(canonical_type(each) for each in entry['inputs'])})"
 
 
 @cache
@@ -96,5 +120,8 @@ def load_artifact(name: str) -> Artifact:
         abi=tuple(raw["abi"]),
         creation=bytes.fromhex(raw["creation"].removeprefix("0x")),
         runtime=bytes.fromhex(raw["runtime"].removeprefix("0x")),
-        immutables=tuple((start, length) for start, length in raw["immutables"]),
+        immutables=tuple(
+            tuple((start, length) for start, length in places) for places in raw["immutables"]
+        ),
+        compiler=raw["compiler"],
     )

@@ -1,4 +1,4 @@
-"""Calls and reads of the Adjudicator, as calldata and values.
+"""Calls of the Adjudicator, as calldata.
 
 Source: design, adjudication.md "Calls"; `contracts/src/interfaces/IAdjudicator.sol`.
 """
@@ -11,38 +11,47 @@ from typing import Final
 import attrs
 
 from channels.chain.abi import (
-    TERMS_WORDS,
-    Words,
+    authorisation_words,
     closing_words,
     encode_arguments,
+    encode_array,
     encode_bytes,
     encode_portfolio,
     encode_state,
+    encode_withdrawal,
     encode_words,
+    risk_params_words,
+    scenario_words,
     selector,
     terms_words,
 )
-from channels.chain.reverts import reverts_explained
-from channels.chain.rpc import BlockId, Rpc
 from channels.errors import EndpointError
 from channels.protocol.calls import (
+    Abandon,
     Call,
+    CallMargin,
     Checkpoint,
+    CheckpointMany,
     Claim,
     Close,
+    CloseOut,
+    CoSigned,
     Deposit,
     Dispute,
+    DisputeFor,
     Open,
+    OpenWithPermit,
+    Permit,
+    Release,
     Settle,
+    Withdraw,
 )
-from channels.protocol.eip712 import Address
-from channels.protocol.facts import ChannelView, OnChainPhase
-from channels.protocol.terms import Terms
-from channels.protocol.types import Party
+from channels.protocol.signing import Signature
+from channels.protocol.types import Party, State
 
 __all__ = [
     "FUNCTIONS",
-    "AdjudicatorReader",
+    "SELECTORS",
     "EncodedCall",
     "encode_call",
     "party_from_chain",
@@ -51,24 +60,37 @@ __all__ = [
 
 FUNCTIONS: Final = {
     "open": "open(Terms,uint128,uint128,uint64,bytes,bytes)",
+    "open_with_permit": "openWithPermit(Terms,uint128,uint128,uint64,bytes,bytes,Permit,Permit)",
     "deposit": "deposit(Terms,uint8,uint128)",
     "checkpoint": "checkpoint(address,address,bytes32,uint64,uint64,bytes32,bytes32,bytes32,"
     "bytes32,bytes32)",
+    "checkpoint_many": "checkpointMany(SignedState[])",
+    "withdraw": "withdraw(Terms,Withdrawal,Signature,Signature)",
     "dispute": "dispute(Terms)",
     "dispute_with": "dispute(Terms,State,Signature,Signature)",
+    "dispute_for": "disputeFor(Terms,State,Signature,Signature,DisputeAuthorisation,Signature)",
     "settle": "settle(Terms,Portfolio)",
     "close": "close(Terms,Closing,Signature,Signature)",
+    "call_margin": "callMargin(Terms,RiskParams[],Portfolio,uint8,Scenario[])",
+    "close_out": "closeOut(Terms,RiskParams[],Portfolio,uint8,Scenario[])",
+    "release": "release(Terms,RiskParams[],Portfolio)",
+    "abandon": "abandon(Terms)",
     "claim": "claim(address,address)",
     "channel": "channel(bytes32)",
+    "phase_now": "phaseNow(bytes32)",
+    "cash": "cash(bytes32,int128)",
     "claimable": "claimable(address,address)",
     "dispute_count": "disputeCount()",
     "channel_id": "channelId(Terms)",
+    "risk_engine": "riskEngine()",
     "domain_separator": "domainSeparator()",
     "deployment_chain_id": "deploymentChainId()",
 }
-"""Every function used here, by our name; tests find each in the compiled ABI."""
+"""Every function of the Adjudicator, by our name; tests compare with the compiled ABI."""
 
 SELECTORS: Final = {name: selector(signature) for name, signature in FUNCTIONS.items()}
+
+_NO_SIGNATURE: Final = Signature(bytes(64))
 
 
 def party_to_chain(party: Party) -> int:
@@ -111,43 +133,80 @@ def encode_call(call: Call) -> EncodedCall:
     raise TypeError(f"{type(call).__name__} is no call")
 
 
-def _encoded(function: str, body: bytes, name: str | None = None) -> EncodedCall:
-    return EncodedCall(name=name or function, data=SELECTORS[function] + body)
+def _encoded(function: str, body: bytes) -> EncodedCall:
+    name = FUNCTIONS[function].partition("(")[0]
+    return EncodedCall(name=name, data=SELECTORS[function] + body)
+
+
+# ---- opening and funding
 
 
 @encode_call.register
 def _open(call: Open) -> EncodedCall:
+    return _encoded("open", _opening(call, b""))
+
+
+@encode_call.register
+def _open_with_permit(call: OpenWithPermit) -> EncodedCall:
+    permits = _permit_words(call.permit_a) + _permit_words(call.permit_b)
+    return _encoded("open_with_permit", _opening(call, permits))
+
+
+def _opening(call: Open | OpenWithPermit, permits: bytes) -> bytes:
     opening = call.opening
-    fixed = (
-        terms_words(opening.terms),
-        *(opening.deposit_a, opening.deposit_b, opening.valid_until, 0, 0),
-    )
+    numbers = (opening.deposit_a, opening.deposit_b, opening.valid_until)
     tails = {4: encode_bytes(call.signature_a), 5: encode_bytes(call.signature_b)}
-    return _encoded("open", encode_arguments(fixed, tails))
+    return encode_arguments((terms_words(opening.terms), *numbers, 0, 0, permits), tails)
+
+
+def _permit_words(permit: Permit | None) -> bytes:
+    if permit is None:
+        return bytes(5 * 32)
+    raw = permit.signature.expanded()
+    return encode_words(permit.value, permit.deadline, raw[64], raw[:64])
 
 
 @encode_call.register
 def _deposit(call: Deposit) -> EncodedCall:
     body = terms_words(call.terms) + encode_words(party_to_chain(call.party), call.amount)
-    return EncodedCall(name="deposit", data=SELECTORS["deposit"] + body, repeatable=False)
+    return attrs.evolve(_encoded("deposit", body), repeatable=False)
+
+
+# ---- the newest state
 
 
 @encode_call.register
 def _checkpoint(call: Checkpoint) -> EncodedCall:
-    state = call.newest.state
-    body = encode_words(
-        call.terms.signer_a,
-        call.terms.signer_b,
-        call.terms.struct_hash,
+    return attrs.evolve(_encoded("checkpoint", _signed_state(call)), answer=encode_words(1))
+
+
+@encode_call.register
+def _checkpoint_many(call: CheckpointMany) -> EncodedCall:
+    # No answer is asked for: anyone may record one of them first, and the others still count.
+    tails = {0: encode_array(call.checkpoints, _signed_state)}
+    return _encoded("checkpoint_many", encode_arguments((0,), tails))
+
+
+def _signed_state(checkpoint: Checkpoint) -> bytes:
+    """A state of which only the portfolio's hash is given: `checkpoint`'s arguments."""
+    state = checkpoint.newest.state
+    return encode_words(
+        checkpoint.terms.signer_a,
+        checkpoint.terms.signer_b,
+        checkpoint.terms.struct_hash,
         state.nonce,
         state.valid_until,
         state.portfolio.struct_hash,
-        call.newest.signature_a.compact,
-        call.newest.signature_b.compact,
+        checkpoint.newest.signature_a.compact,
+        checkpoint.newest.signature_b.compact,
     )
-    return EncodedCall(
-        name="checkpoint", data=SELECTORS["checkpoint"] + body, answer=encode_words(1)
-    )
+
+
+@encode_call.register
+def _withdraw(call: Withdraw) -> EncodedCall:
+    signatures = (call.signature_a.compact, call.signature_b.compact)
+    tails = {1: encode_withdrawal(call.withdrawal)}
+    return _encoded("withdraw", encode_arguments((terms_words(call.terms), 0, *signatures), tails))
 
 
 @encode_call.register
@@ -157,7 +216,29 @@ def _dispute(call: Dispute) -> EncodedCall:
         return _encoded("dispute", terms)
     signatures = (call.newest.signature_a.compact, call.newest.signature_b.compact)
     tails = {1: encode_state(call.newest.state)}
-    return _encoded("dispute_with", encode_arguments((terms, 0, *signatures), tails), "dispute")
+    return _encoded("dispute_with", encode_arguments((terms, 0, *signatures), tails))
+
+
+@encode_call.register
+def _dispute_for(call: DisputeFor) -> EncodedCall:
+    # At nonce 0 nothing is newer, and the contract looks at neither the state nor its signatures.
+    newest = call.newest or CoSigned(
+        state=State(channel_id=call.authorisation.channel_id, nonce=0),
+        signature_a=_NO_SIGNATURE,
+        signature_b=_NO_SIGNATURE,
+    )
+    fixed = (
+        terms_words(call.terms),
+        0,
+        newest.signature_a.compact,
+        newest.signature_b.compact,
+        authorisation_words(call.authorisation),
+        call.signature.compact,
+    )
+    return _encoded("dispute_for", encode_arguments(fixed, {1: encode_state(newest.state)}))
+
+
+# ---- the end
 
 
 @encode_call.register
@@ -180,77 +261,35 @@ def _settle(call: Settle) -> EncodedCall:
 
 
 @encode_call.register
+def _call_margin(call: CallMargin) -> EncodedCall:
+    return _encoded("call_margin", _margin_decision(call))
+
+
+@encode_call.register
+def _close_out(call: CloseOut) -> EncodedCall:
+    return _encoded("close_out", _margin_decision(call))
+
+
+def _margin_decision(call: CallMargin | CloseOut) -> bytes:
+    tails = {
+        1: encode_array(call.risk, risk_params_words),
+        2: encode_portfolio(call.portfolio),
+        4: encode_array(call.scenarios, scenario_words),
+    }
+    return encode_arguments((terms_words(call.terms), 0, 0, party_to_chain(call.party), 0), tails)
+
+
+@encode_call.register
+def _release(call: Release) -> EncodedCall:
+    tails = {1: encode_array(call.risk, risk_params_words), 2: encode_portfolio(call.portfolio)}
+    return _encoded("release", encode_arguments((terms_words(call.terms), 0, 0), tails))
+
+
+@encode_call.register
+def _abandon(call: Abandon) -> EncodedCall:
+    return _encoded("abandon", terms_words(call.terms))
+
+
+@encode_call.register
 def _claim(call: Claim) -> EncodedCall:
     return _encoded("claim", encode_words(call.token, call.recipient))
-
-
-class AdjudicatorReader:
-    """What the Adjudicator stores, read at a block.
-
-    Every method may raise `channels.errors.EndpointError`.
-    """
-
-    def __init__(self, rpc: Rpc, address: Address) -> None:
-        self._rpc = rpc
-        self.address = address
-
-    async def _read(self, function: str, body: bytes, block: BlockId) -> Words:
-        with reverts_explained(function):
-            return Words(
-                await self._rpc.call(self.address, SELECTORS[function] + body, block=block)
-            )
-
-    async def view(self, channel_id: bytes, block: BlockId = "latest") -> ChannelView:
-        """A channel's storage at ``block``, its phase at that block's time."""
-        header = await self._rpc.block(block)
-        if header is None:
-            raise EndpointError(f"the endpoint has no block {block!r}")
-        return await self.view_at(channel_id, header.hash, header.timestamp)
-
-    async def view_at(self, channel_id: bytes, block_hash: bytes, timestamp: int) -> ChannelView:
-        """A channel's storage at the block of this hash and time."""
-        words = await self._read("channel", channel_id, block_hash)
-        phase = words.unsigned(8)
-        nonce, filed_nonce = words.unsigned(64), words.unsigned(64)
-        filer = party_from_chain(words.unsigned(8))
-        deadline, cure_end_a, cure_end_b = (words.unsigned(32) for _ in range(3))
-        words.unsigned(16)  # flags: whether settle ran
-        if phase >= len(OnChainPhase):
-            raise EndpointError(f"{phase} is no phase")
-        if phase == OnChainPhase.DISPUTED and timestamp >= deadline:
-            phase = OnChainPhase.RUN_OFF
-        return ChannelView(
-            phase=OnChainPhase(phase),
-            nonce=nonce,
-            filed_nonce=filed_nonce,
-            filer=filer,
-            deadline=deadline,
-            cure_end_a=cure_end_a,
-            cure_end_b=cure_end_b,
-            portfolio_hash=words.word(),
-            contribution_a=words.signed(128),
-            contribution_b=words.signed(128),
-        )
-
-    async def dispute_count(self, block: BlockId = "latest") -> int:
-        """Disputes ever filed with this Adjudicator."""
-        return (await self._read("dispute_count", b"", block)).unsigned()
-
-    async def claimable(self, token: Address, payee: Address, block: BlockId = "latest") -> int:
-        """Failed payouts of ``token`` that ``payee`` can claim, base units."""
-        return (await self._read("claimable", encode_words(token, payee), block)).unsigned()
-
-    async def channel_id(self, terms: Terms) -> bytes:
-        """Id of the channel of ``terms``, as the contract computes it."""
-        return (await self._read("channel_id", terms_words(terms), "latest")).word()
-
-    async def deployment_chain_id(self) -> int:
-        """Chain id at deployment, which channel ids are made of."""
-        return (await self._read("deployment_chain_id", b"", "latest")).unsigned()
-
-    async def domain_separator(self) -> bytes:
-        """EIP-712 domain separator, as the contract computes it."""
-        return (await self._read("domain_separator", b"", "latest")).word()
-
-
-assert TERMS_WORDS == 18  # noqa: S101  (the places in `_open` and `_dispute` count terms as one)

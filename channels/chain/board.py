@@ -23,7 +23,7 @@ from channels.chain.records import (
     decode_record,
     encode_record,
 )
-from channels.chain.reverts import refused
+from channels.chain.reverts import Revert, decode_revert, refused
 from channels.errors import ContractRevertedError, InvalidValueError, TransactionFailedError
 
 __all__ = ["KEEPS_FAILING", "JobBoard", "ending"]
@@ -193,5 +193,6 @@ def ending(job: JobRecord) -> JobFinal | JobFailed:
     if job.reason == KEEPS_FAILING:
         error = TransactionFailedError(f"{job.name}: {job.message}")
     else:
-        error = refused(job.name, job.reason, job.message)
+        told = decode_revert(job.output) if job.output else None
+        error = refused(job.name, told or Revert(name=job.reason, text=job.message))
     return JobFailed(key=job.key, name=job.name, error=error)

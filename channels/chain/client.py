@@ -21,12 +21,13 @@ from web3 import AsyncWeb3
 
 from channels.chain.accounts import TransactionSigner
 from channels.chain.artifacts import load_artifact
-from channels.chain.bindings import AdjudicatorReader, encode_call
+from channels.chain.bindings import encode_call
 from channels.chain.contracts import OracleReader, Token
 from channels.chain.fees import FeePolicy
 from channels.chain.heads import Finality, HeadFollower
 from channels.chain.jobs import Intent, JobFinal, JobMined, JobStream
 from channels.chain.provider import open_provider
+from channels.chain.readers import AdjudicatorReader, RiskEngineReader
 from channels.chain.records import RecordStore
 from channels.chain.rpc import BlockId, Provider, Rpc
 from channels.chain.subscription import Subscription
@@ -53,11 +54,13 @@ class EthereumChain:
         domain: Domain,
         follower: HeadFollower,
         transactions: TransactionManager,
+        risk_engine: RiskEngineReader,
     ) -> None:
         self.domain = domain
         self.rpc = rpc
         self.transactions = transactions
         self.reader = AdjudicatorReader(rpc, domain.adjudicator)
+        self.risk_engine = risk_engine
         self._follower = follower
 
     # ---- the head
@@ -191,7 +194,8 @@ async def open_chain(
 
     Raises:
         EndpointError: no answer.
-        InvalidValueError: what stands at ``adjudicator`` is not the contract of this package.
+        InvalidValueError: what stands at ``adjudicator``, or what it takes for its RiskEngine, is
+            not the contract of this package.
         StorageError: the records of earlier transactions cannot be read.
     """
     if isinstance(endpoint, str):
@@ -211,7 +215,9 @@ async def open_chain(
         return
     rpc = Rpc(endpoint)
     chain_id = await rpc.chain_id()
-    await _check_code(rpc, adjudicator)
+    await _check_code(rpc, "Adjudicator", adjudicator)
+    engine = await AdjudicatorReader(rpc, adjudicator).risk_engine()
+    await _check_code(rpc, "RiskEngine", engine)
     follower = HeadFollower(
         rpc,
         adjudicator,
@@ -230,7 +236,9 @@ async def open_chain(
             nursery.start_soon(follower.run)
             nursery.start_soon(transactions.run)
             try:
-                yield EthereumChain(rpc, domain, follower, transactions)
+                yield EthereumChain(
+                    rpc, domain, follower, transactions, RiskEngineReader(rpc, engine)
+                )
             except BaseException as error:
                 failure = error
                 raise
@@ -243,10 +251,9 @@ async def open_chain(
         raise
 
 
-async def _check_code(rpc: Rpc, adjudicator: Address) -> None:
-    artifact = load_artifact("Adjudicator")
-    if not artifact.is_code(await rpc.code(adjudicator)):
+async def _check_code(rpc: Rpc, name: str, address: Address) -> None:
+    if not load_artifact(name).is_code(await rpc.code(address)):
         raise InvalidValueError(
-            f"what stands at {checksum(adjudicator)} is not this package's Adjudicator",
+            f"what stands at {checksum(address)} is not this package's {name}",
             next_step="check the address and the chain; another contract may lose funds",
         )

@@ -10,10 +10,10 @@ from typing import Final
 
 import attrs
 
-from channels.chain.abi import Words, encode_words, selector
+from channels.chain.abi import encode_words, selector
 from channels.chain.jobs import Intent
-from channels.chain.reverts import reverts_explained
 from channels.chain.rpc import BlockId, Rpc
+from channels.chain.views import read_view
 from channels.errors import EndpointError
 from channels.protocol.eip712 import Address
 
@@ -68,7 +68,7 @@ class OracleReader:
 
     async def spot(self, feed: bytes, block: BlockId = "latest") -> SpotReading | None:
         """The newest price of ``feed``; None if the oracle has none."""
-        words = await _read(self._rpc, self.address, _SPOT + feed, "spot", block)
+        words = await read_view(self._rpc, self.address, _SPOT + feed, "spot", block)
         price, observed_at = words.unsigned(), words.unsigned()
         return SpotReading(price=price, observed_at=observed_at) if price else None
 
@@ -77,7 +77,7 @@ class OracleReader:
     ) -> SettledPrice:
         """The settlement price of ``feed`` at ``time``."""
         data = _SETTLEMENT + encode_words(feed, time)
-        words = await _read(self._rpc, self.address, data, "settlementPrice", block)
+        words = await read_view(self._rpc, self.address, data, "settlementPrice", block)
         status = words.unsigned()
         if status >= len(PriceStatus):
             raise EndpointError(f"{status} is no status of a price")
@@ -85,7 +85,7 @@ class OracleReader:
 
     async def grace(self) -> int:
         """Seconds after a time from which its last resort may be recorded."""
-        return (await _read(self._rpc, self.address, _GRACE, "grace", "latest")).unsigned(32)
+        return (await read_view(self._rpc, self.address, _GRACE, "grace", "latest")).unsigned(32)
 
 
 def last_resort(oracle: Address, feed: bytes, time: int) -> Intent:
@@ -106,16 +106,18 @@ class Token:
     async def balance(self, owner: Address, block: BlockId = "latest") -> int:
         """What ``owner`` has."""
         data = _BALANCE + encode_words(owner)
-        return (await _read(self._rpc, self.address, data, "balanceOf", block)).unsigned()
+        return (await read_view(self._rpc, self.address, data, "balanceOf", block)).unsigned()
 
     async def allowance(self, owner: Address, spender: Address, block: BlockId = "latest") -> int:
         """What ``spender`` may take of ``owner``'s."""
         data = _ALLOWANCE + encode_words(owner, spender)
-        return (await _read(self._rpc, self.address, data, "allowance", block)).unsigned()
+        return (await read_view(self._rpc, self.address, data, "allowance", block)).unsigned()
 
     async def decimals(self) -> int:
         """Decimals the token is shown with."""
-        return (await _read(self._rpc, self.address, _DECIMALS, "decimals", "latest")).unsigned(8)
+        return (await read_view(self._rpc, self.address, _DECIMALS, "decimals", "latest")).unsigned(
+            8
+        )
 
     def approve(self, spender: Address, amount: int) -> Intent:
         """Let ``spender`` take up to ``amount`` of the sender's."""
@@ -131,8 +133,3 @@ class Token:
         """Make ``amount`` out of nothing for ``recipient``: only a `TestToken` lets one."""
         data = _MINT + encode_words(recipient, amount)
         return Intent(name="mint", to=self.address, data=data, repeatable=False)
-
-
-async def _read(rpc: Rpc, address: Address, data: bytes, what: str, block: BlockId) -> Words:
-    with reverts_explained(what):
-        return Words(await rpc.call(address, data, block=block))

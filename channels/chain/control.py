@@ -48,7 +48,7 @@ class AnvilControl:
 
     async def mine(self, blocks: int = 1) -> None:
         """Mine blocks."""
-        await self._rpc.request("anvil_mine", hex(blocks))
+        await self._rpc.request("hardhat_mine", hex(blocks))
 
     async def advance_time(self, *, to: int | None = None, by: int | None = None) -> None:
         """Mine a block whose timestamp is ``to``, or ``by`` seconds after the newest one's."""

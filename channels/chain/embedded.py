@@ -28,6 +28,7 @@ from web3.providers.async_base import AsyncJSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
 from channels.chain.accounts import LocalAccount
+from channels.chain.create2 import PROXY, PROXY_CODE
 from channels.chain.mempool import Mempool, RefusedTransactionError
 from channels.chain.serialise import block_json, log_json, receipt_json, transaction_json
 from channels.errors import InvalidValueError
@@ -56,7 +57,8 @@ class EmbeddedChain(AsyncJSONBaseProvider):
 
     ``accounts`` have a million ether each. ``slot`` is the seconds from one block to the next
     unless time is moved on purpose. ``finality_depth`` is how far the block tagged ``finalized`` is
-    behind the newest one.
+    behind the newest one. ``deployment_proxy``: whether the proxy of `channels.chain.create2` is
+    there from the start, as on other development nodes.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class EmbeddedChain(AsyncJSONBaseProvider):
         slot: int = 12,
         finality_depth: int = 0,
         auto_mine: bool = True,
+        deployment_proxy: bool = True,
     ) -> None:
         super().__init__()
         keys = get_default_account_keys(quantity=accounts)
@@ -76,9 +79,12 @@ class EmbeddedChain(AsyncJSONBaseProvider):
         self.slot = slot
         self.finality_depth = finality_depth
         self.auto_mine = auto_mine
+        genesis = generate_genesis_state_for_keys(keys)
+        if deployment_proxy:
+            genesis[PROXY] = {"balance": 0, "nonce": 1, "code": PROXY_CODE, "storage": {}}
         _, self._chain = setup_tester_chain(
             get_default_genesis_params({"timestamp": genesis_time, "gas_limit": _GAS_LIMIT}),
-            generate_genesis_state_for_keys(keys),
+            genesis,
         )
         self._chain.chain_id = chain_id
         # py-evm's own canonical chain follows total difficulty, which is 0 for every block since
@@ -318,7 +324,7 @@ class EmbeddedChain(AsyncJSONBaseProvider):
         except Exception as error:  # py-evm, rlp and eth-keys each have their own
             raise _RpcError(-32000, f"invalid transaction: {error}") from error
         state = self._state("latest")
-        if getattr(transaction, "chain_id", self.chain_id) != self.chain_id:
+        if transaction.chain_id not in (None, self.chain_id):  # None: from before EIP-155
             raise _RpcError(-32000, "invalid chain id for signer")
         if transaction.intrinsic_gas > transaction.gas:
             raise _RpcError(-32000, "intrinsic gas too low")

@@ -1,11 +1,13 @@
 """The Adjudicator's events, from logs to facts.
 
-A dispute's event carries the hash of the filed portfolio alone; the portfolio itself is in the
-input of the transaction, possibly within a wrapper's, and is found there by that hash.
+An event that tells of a recorded state carries the hash of its portfolio alone. Where the call
+brought the whole of it (a dispute, a withdrawal) it is in the input of the transaction, possibly
+within a wrapper's, and is found there by that hash.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -20,14 +22,19 @@ from channels.protocol.facts import (
     ChannelClosed,
     ChannelOpened,
     Checkpointed,
+    ClosedOut,
     Deposited,
     DisputeStarted,
+    MarginCalled,
+    PayoutClaimed,
     PayoutDeferred,
     PositionsSettled,
+    Released,
+    Withdrawn,
 )
-from channels.protocol.types import EMPTY_PORTFOLIO, Party, Portfolio
+from channels.protocol.types import EMPTY_PORTFOLIO, Party, Portfolio, State
 
-__all__ = ["decode_event", "find_disputed_portfolio", "read_events"]
+__all__ = ["decode_event", "find_portfolio", "read_events"]
 
 
 def _party(words: Words) -> Party:
@@ -50,44 +57,58 @@ def _place(log: Log) -> dict[str, Any]:
     }
 
 
+def _of_channel(log: Log) -> dict[str, Any]:
+    return {"channel_id": log.topics[1], **_place(log)}
+
+
 def _opened(log: Log, words: Words) -> ChainEvent:
     return ChannelOpened(
-        channel_id=log.topics[1],
         signer_a=_topic_address(log.topics[2]),
         signer_b=_topic_address(log.topics[3]),
         deposit_a=words.unsigned(128),
         deposit_b=words.unsigned(128),
-        **_place(log),
+        **_of_channel(log),
     )
 
 
 def _deposited(log: Log, words: Words) -> ChainEvent:
-    return Deposited(
-        channel_id=log.topics[1], party=_party(words), amount=words.unsigned(), **_place(log)
-    )
+    return Deposited(party=_party(words), amount=words.unsigned(), **_of_channel(log))
 
 
-def _checkpointed(log: Log, words: Words) -> ChainEvent:
-    return Checkpointed(
-        channel_id=log.topics[1],
-        nonce=words.unsigned(64),
-        portfolio_hash=words.word(),
-        **_place(log),
-    )
+def _withdrawn(log: Log, words: Words) -> ChainEvent:
+    return Withdrawn(paid_a=words.unsigned(), paid_b=words.unsigned(), **_of_channel(log))
 
 
 def _settled(log: Log, words: Words) -> ChainEvent:
     portfolio = read_portfolio(words.at(words.unsigned()))
-    return PositionsSettled(channel_id=log.topics[1], portfolio=portfolio, **_place(log))
+    return PositionsSettled(portfolio=portfolio, **_of_channel(log))
+
+
+def _margin_called(log: Log, words: Words) -> ChainEvent:
+    return MarginCalled(
+        party=_party(words),
+        cure_end=words.unsigned(32),
+        equity=words.signed(256),
+        maintenance=words.unsigned(),
+        **_of_channel(log),
+    )
+
+
+def _closed_out(log: Log, words: Words) -> ChainEvent:
+    return ClosedOut(
+        party=_party(words),
+        value=words.signed(256),
+        penalty=words.unsigned(),
+        **_of_channel(log),
+    )
+
+
+def _released(log: Log, words: Words) -> ChainEvent:
+    return Released(party=_party(words), amount=words.unsigned(), **_of_channel(log))
 
 
 def _closed(log: Log, words: Words) -> ChainEvent:
-    return ChannelClosed(
-        channel_id=log.topics[1],
-        paid_a=words.unsigned(),
-        paid_b=words.unsigned(),
-        **_place(log),
-    )
+    return ChannelClosed(paid_a=words.unsigned(), paid_b=words.unsigned(), **_of_channel(log))
 
 
 def _deferred(log: Log, words: Words) -> ChainEvent:
@@ -99,58 +120,85 @@ def _deferred(log: Log, words: Words) -> ChainEvent:
     )
 
 
-def _disputed(log: Log, words: Words, portfolio: Portfolio | None) -> DisputeStarted:
-    filer, nonce = _party(words), words.unsigned(64)
-    words.word()  # the portfolio's hash
-    return DisputeStarted(
-        channel_id=log.topics[1],
-        count=int.from_bytes(log.topics[2], "big"),
-        filer=filer,
-        nonce=nonce,
-        deadline=words.unsigned(32),
-        portfolio=portfolio,
+def _claimed(log: Log, words: Words) -> ChainEvent:
+    return PayoutClaimed(
+        token=_topic_address(log.topics[1]),
+        payee=_topic_address(log.topics[2]),
+        recipient=words.address(),
+        amount=words.unsigned(),
         **_place(log),
     )
 
 
-_MAX_CANDIDATES: Final = 64
-"""Places tried in one input: a hostile one could hold thousands."""
+def _checkpointed(log: Log, words: Words, data: bytes | None) -> ChainEvent:
+    nonce, portfolio_hash = words.unsigned(64), words.word()
+    return Checkpointed(
+        nonce=nonce,
+        portfolio_hash=portfolio_hash,
+        portfolio=_recorded(portfolio_hash, data),
+        **_of_channel(log),
+    )
+
+
+def _disputed(log: Log, words: Words, data: bytes | None) -> ChainEvent:
+    filer, nonce, portfolio_hash = _party(words), words.unsigned(64), words.word()
+    return DisputeStarted(
+        count=int.from_bytes(log.topics[2], "big"),
+        filer=filer,
+        nonce=nonce,
+        deadline=words.unsigned(32),
+        portfolio=_recorded(portfolio_hash, data) if nonce else EMPTY_PORTFOLIO,
+        **_of_channel(log),
+    )
+
+
+def _recorded(portfolio_hash: bytes, data: bytes | None) -> Portfolio | None:
+    if portfolio_hash == EMPTY_PORTFOLIO.struct_hash:
+        return EMPTY_PORTFOLIO
+    return None if data is None else find_portfolio(data, portfolio_hash)
+
 
 _ARTIFACT: Final = load_artifact("Adjudicator")
-_DISPUTED: Final = _ARTIFACT.topic("Disputed")
-_DECODERS: Final[dict[bytes, tuple[int, Callable[[Log, Words], ChainEvent]]]] = {
+_PLAIN: Final[dict[bytes, tuple[int, Callable[[Log, Words], ChainEvent]]]] = {
     _ARTIFACT.topic("Opened"): (4, _opened),
     _ARTIFACT.topic("Deposited"): (2, _deposited),
-    _ARTIFACT.topic("Checkpointed"): (2, _checkpointed),
+    _ARTIFACT.topic("Withdrawn"): (2, _withdrawn),
     _ARTIFACT.topic("Settled"): (2, _settled),
+    _ARTIFACT.topic("MarginCalled"): (2, _margin_called),
+    _ARTIFACT.topic("ClosedOut"): (2, _closed_out),
+    _ARTIFACT.topic("Released"): (2, _released),
     _ARTIFACT.topic("Closed"): (2, _closed),
     _ARTIFACT.topic("PayoutDeferred"): (3, _deferred),
+    _ARTIFACT.topic("Claimed"): (3, _claimed),
 }
+_WITH_INPUT: Final[dict[bytes, tuple[int, Callable[[Log, Words, bytes | None], ChainEvent]]]] = {
+    _ARTIFACT.topic("Checkpointed"): (2, _checkpointed),
+    _ARTIFACT.topic("Disputed"): (3, _disputed),
+}
+"""Decoders by topic, with the number of topics; the latter look into the transaction's input."""
 
 
 def decode_event(log: Log, transaction_input: bytes | None = None) -> ChainEvent | None:
-    """Decode a log of the Adjudicator; None for an event nobody here needs.
+    """Decode a log of the Adjudicator; None for what is none of its events.
 
-    ``transaction_input`` is where a disputed portfolio is looked for.
+    ``transaction_input`` is where the portfolio of a recorded state is looked for.
 
     Raises:
         EndpointError: the log is not what the contract would have emitted.
     """
-    if not log.topics:
-        return None
-    words = Words(log.data)
-    if log.topics[0] == _DISPUTED:
-        _require_topics(log, 3)
-        return _disputed(log, words, _disputed_portfolio(log, transaction_input))
-    if log.topics[0] not in _DECODERS:
-        return None
-    topics, decoder = _DECODERS[log.topics[0]]
-    _require_topics(log, topics)
+    topic = log.topics[0] if log.topics else b""
     try:
-        return decoder(log, words)
+        if topic in _WITH_INPUT:
+            count, decode_with = _WITH_INPUT[topic]
+            _require_topics(log, count)
+            return decode_with(log, Words(log.data), transaction_input)
+        if topic in _PLAIN:
+            count, decode = _PLAIN[topic]
+            _require_topics(log, count)
+            return decode(log, Words(log.data))
     except InvalidValueError:
-        # A portfolio that no honest party signs: strangers' channel, and not to stop ours.
-        return None
+        pass  # A portfolio that no honest party signs: strangers' channel, and not to stop ours.
+    return None
 
 
 def _require_topics(log: Log, count: int) -> None:
@@ -158,32 +206,36 @@ def _require_topics(log: Log, count: int) -> None:
         raise EndpointError(f"a log with {len(log.topics)} topics where {count} belong")
 
 
-def _disputed_portfolio(log: Log, transaction_input: bytes | None) -> Portfolio | None:
-    words = Words(log.data)
-    words.word()
-    if words.unsigned(64) == 0:
-        return EMPTY_PORTFOLIO
-    portfolio_hash = words.word()
-    if transaction_input is None:
-        return None
-    return find_disputed_portfolio(transaction_input, portfolio_hash)
+_MAX_CANDIDATES: Final = 64
+"""Places tried in one input: a hostile one could hold thousands."""
 
 
-def find_disputed_portfolio(transaction_input: bytes, portfolio_hash: bytes) -> Portfolio | None:
-    """The portfolio of this hash in the input of a ``dispute``, plain or inside a wrapper's.
+def _withdrawn_state(words: Words) -> State:
+    return read_state(words.at(words.unsigned()))
 
-    None if it is not there: then the dispute was filed on what is recorded.
+
+_CARRIERS: Final[dict[bytes, Callable[[Words], State]]] = {
+    SELECTORS["dispute_with"]: read_state,
+    SELECTORS["dispute_for"]: read_state,
+    SELECTORS["withdraw"]: _withdrawn_state,
+}
+"""Functions that take terms and then the offset of what holds a whole state, by selector."""
+
+_CARRIER: Final = re.compile(b"(?=(" + b"|".join(map(re.escape, _CARRIERS)) + b"))", re.DOTALL)
+
+
+def find_portfolio(transaction_input: bytes, portfolio_hash: bytes) -> Portfolio | None:
+    """The portfolio of this hash in the input of a dispute or withdrawal, plain or in a wrapper's.
+
+    None if it is not there: a dispute on what is recorded and a checkpoint carry none.
     """
-    pattern = SELECTORS["dispute_with"]
-    place = -1
-    for _ in range(_MAX_CANDIDATES):
-        place = transaction_input.find(pattern, place + 1)
-        if place < 0:
+    for tried, found in enumerate(_CARRIER.finditer(transaction_input)):
+        if tried == _MAX_CANDIDATES:
             break
-        arguments = Words(transaction_input[place + 4 :])
+        arguments = Words(transaction_input[found.start() + 4 :])
         try:
             head = arguments.at(TERMS_WORDS * 32)
-            portfolio = read_state(arguments.at(head.unsigned())).portfolio
+            portfolio = _CARRIERS[found[1]](arguments.at(head.unsigned())).portfolio
             if portfolio.struct_hash == portfolio_hash:
                 return portfolio
         except ChannelsError:
@@ -192,20 +244,21 @@ def find_disputed_portfolio(transaction_input: bytes, portfolio_hash: bytes) -> 
 
 
 async def read_events(rpc: Rpc, logs: tuple[Log, ...]) -> tuple[ChainEvent, ...]:
-    """Decode logs of the Adjudicator, fetching the inputs of disputes.
+    """Decode logs of the Adjudicator, fetching the transactions that recorded a state.
 
     Raises:
         EndpointError: no answer, or malformed logs.
     """
+    inputs: dict[bytes, bytes] = {}
     events = []
     for log in logs:
-        data = None
-        if log.topics and log.topics[0] == _DISPUTED:
-            transaction = await rpc.transaction(log.transaction_hash)
+        transaction_hash = log.transaction_hash
+        if log.topics and log.topics[0] in _WITH_INPUT and transaction_hash not in inputs:
+            transaction = await rpc.transaction(transaction_hash)
             if transaction is None:
                 raise EndpointError("the endpoint has a log but not its transaction")
-            data = transaction.data
-        event = decode_event(log, data)
+            inputs[transaction_hash] = transaction.data
+        event = decode_event(log, inputs.get(transaction_hash))
         if event is not None:
             events.append(event)
     return tuple(events)

@@ -29,7 +29,9 @@ __all__ = [
     "encode_record",
 ]
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
+_WITHOUT_OUTPUT: Final = 1
+"""The schema before failed jobs kept what the contract had answered."""
 
 
 class RecordStore(Protocol):
@@ -102,8 +104,9 @@ class JobRecord:
     """A job as it is stored.
 
     ``sequence`` orders jobs as they were accepted. ``to`` to ``fee_limit`` are those of
-    `channels.chain.jobs.Intent`. ``mined_*`` and ``gas_used`` describe a final job, ``reason`` (the
-    error's name) and ``message`` a failed one.
+    `channels.chain.jobs.Intent`. ``mined_*`` and ``gas_used`` describe a final job; ``reason`` (the
+    error's name), ``message`` and ``output`` (what the contract that refused it returned) a failed
+    one.
     """
 
     key: bytes
@@ -123,6 +126,7 @@ class JobRecord:
     gas_used: int = 0
     reason: str = ""
     message: str = ""
+    output: bytes = b""
 
 
 def encode_record(job: JobRecord) -> bytes:
@@ -154,6 +158,7 @@ def encode_record(job: JobRecord) -> bytes:
         job.gas_used,
         job.reason,
         job.message,
+        job.output,
     ]
     packed: bytes = msgpack.packb(fields)
     return packed
@@ -168,7 +173,9 @@ def decode_record(key: bytes, record: bytes) -> JobRecord:
     """
     try:
         schema, *fields = msgpack.unpackb(record)
-        if schema != SCHEMA:
+        if schema == _WITHOUT_OUTPUT:
+            fields.append(b"")
+        elif schema != SCHEMA:
             raise SchemaVersionError(f"a transaction record of schema {schema}, not {SCHEMA}")
         return _from_fields(key, fields)
     except (ValueError, TypeError, IndexError, msgpack.UnpackException) as error:
@@ -177,7 +184,7 @@ def decode_record(key: bytes, record: bytes) -> JobRecord:
 
 def _from_fields(key: bytes, fields: list[Any]) -> JobRecord:
     sequence, name, to, data, value, answer, repeatable, gas, fee_limit, *rest = fields
-    stage, attempts, mined_hash, mined_block, gas_used, reason, message = rest
+    stage, attempts, mined_hash, mined_block, gas_used, reason, message, output = rest
     return JobRecord(
         key=key,
         sequence=sequence,
@@ -211,6 +218,7 @@ def _from_fields(key: bytes, fields: list[Any]) -> JobRecord:
         gas_used=gas_used,
         reason=reason,
         message=message,
+        output=output,
     )
 
 

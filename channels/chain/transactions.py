@@ -30,7 +30,7 @@ from channels.chain.fees import Bid, FeePolicy
 from channels.chain.heads import HeadFollower
 from channels.chain.jobs import JobBroadcast, JobMined, JobRearmed, JobStalled
 from channels.chain.records import Attempt, JobRecord, RecordStore, Stage, Variant
-from channels.chain.reverts import decode_revert
+from channels.chain.reverts import NO_EFFECT, Revert, decode_revert
 from channels.chain.rpc import CallFailedError, Receipt, Rpc, RpcRefusedError
 from channels.errors import EndpointError
 from channels.protocol.eip712 import Address, keccak
@@ -46,12 +46,11 @@ class _Verdict:
     """What a simulation says: the gas to give, or why it fails."""
 
     gas: int = 0
-    reason: str = ""
-    message: str = ""
+    refusal: Revert | None = None
 
     @property
     def passes(self) -> bool:
-        return not self.reason
+        return self.refusal is None
 
 
 class TransactionManager(JobBoard):
@@ -149,10 +148,10 @@ class TransactionManager(JobBoard):
             # Else transactions before it are not mined, and the simulation may only miss them.
 
     async def _first_attempt(self, job: JobRecord, verdict: _Verdict) -> None:
-        if verdict.passes:
+        if verdict.refusal is None:
             await self._attempt(job, verdict)
         elif self._next_nonce() <= self._nonce:
-            await self._fail(job, verdict)
+            await self._fail(job, verdict.refusal)
 
     async def _after_failure(
         self, job: JobRecord, receipts: list[Receipt], verdict: _Verdict
@@ -161,16 +160,17 @@ class TransactionManager(JobBoard):
         settled = await self._all_final(job, receipts)
         latest = self._latest.get(job.key)
         if receipts and not isinstance(latest, JobRearmed | JobStalled):
-            self._tell(JobRearmed(key=job.key, name=job.name, reason=verdict.reason or "failed"))
+            why = "failed" if verdict.refusal is None else verdict.refusal.name
+            self._tell(JobRearmed(key=job.key, name=job.name, reason=why))
         if verdict.passes and settled and len(job.attempts) >= _MOST_ATTEMPTS:
-            verdict = _Verdict(
-                reason=KEEPS_FAILING, message=f"mined and failed {len(job.attempts)} times"
-            )
+            why = f"mined and failed {len(job.attempts)} times"
+            verdict = _Verdict(refusal=Revert(name=KEEPS_FAILING, text=why))
         again = settled or (job.repeatable and receipts and len(job.attempts) < _MOST_ATTEMPTS)
-        if verdict.passes and again:
-            await self._attempt(job, verdict)
-        elif settled and not verdict.passes:
-            await self._fail(job, verdict)
+        if verdict.refusal is None:
+            if again:
+                await self._attempt(job, verdict)
+        elif settled:
+            await self._fail(job, verdict.refusal)
 
     async def _all_final(self, job: JobRecord, receipts: list[Receipt]) -> bool:
         """Whether no attempt of the job can come back."""
@@ -250,9 +250,9 @@ class TransactionManager(JobBoard):
             answer = await self._rpc.call(job.to, job.data, sender=self.account, block=block)
             if answer == job.answer:
                 return _Verdict(gas)
-            return _Verdict(reason="NoEffect", message="the call would change nothing")
+            return _Verdict(refusal=NO_EFFECT)
         except CallFailedError as error:
-            return _Verdict(0, *decode_revert(error.output))
+            return _Verdict(refusal=decode_revert(error.output))
 
     # ---- signing and sending
 
@@ -367,8 +367,9 @@ class TransactionManager(JobBoard):
 
     # ---- ending
 
-    async def _fail(self, job: JobRecord, verdict: _Verdict) -> None:
-        await self._end(job, stage=Stage.FAILED, reason=verdict.reason, message=verdict.message)
+    async def _fail(self, job: JobRecord, refusal: Revert) -> None:
+        told = {"reason": refusal.name, "message": refusal.text, "output": refusal.output}
+        await self._end(job, stage=Stage.FAILED, **told)
 
     async def _end(self, job: JobRecord, **changes: object) -> None:
         # What was wanted stays in the record (it may hold evidence), what was signed for it goes.

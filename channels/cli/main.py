@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -41,6 +42,58 @@ def demo(market: Path | None, rpc: str | None, two_processes: bool, as_json: boo
             "--two-processes needs --rpc: an in-process chain cannot be shared by two processes"
         )
     raise SystemExit(run_demo(market=market, rpc=rpc, two_processes=two_processes, as_json=as_json))
+
+
+@main.command()
+@click.option(
+    "--rpc",
+    metavar="URL",
+    default="http://127.0.0.1:8545",
+    envvar="OPTION_CHANNELS_RPC",
+    show_default=True,
+    show_envvar=True,
+    help="The node to deploy through.",
+)
+@click.option("--chain-id", type=int, help="Stop if the node is on another chain.")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Oracles to deploy, as TOML.",
+)
+@click.option("--test-token", is_flag=True, help="Deploy a token that anyone can mint.")
+@click.option(
+    "--keystore",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Encrypted key file of the account that pays.",
+)
+@click.option(
+    "--record",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where the record is kept.  [default: deployments/CHAIN-ID.json]",
+)
+@click.option(
+    "--timeout",
+    type=click.IntRange(min=1),
+    default=300,
+    show_default=True,
+    help="Seconds to wait for each transaction.",
+)
+@click.option("--dry-run", is_flag=True, help="Show addresses and costs, and send nothing.")
+@click.option("--verify", is_flag=True, help="Only compare the record with the chain.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for machines.")
+def deploy(dry_run: bool, verify: bool, **options: Any) -> None:
+    """Deploy the contracts to addresses that are the same on every chain.
+
+    What stands already is recognised and left alone, so a run that was interrupted is continued by
+    running it again. The key comes from OPTION_CHANNELS_KEY, or from --keystore, whose passphrase
+    comes from OPTION_CHANNELS_PASSPHRASE or is asked for. Exit status 1 if it fails, or if
+    --verify finds a difference.
+    """
+    from channels.cli.deploy import DeployOptions, run_deploy
+
+    if dry_run and verify:
+        raise click.UsageError("--dry-run looks ahead and --verify back: give one of them")
+    raise SystemExit(run_deploy(DeployOptions(dry_run=dry_run, verify=verify, **options)))
 
 
 @main.command(hidden=True)

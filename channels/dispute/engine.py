@@ -18,9 +18,19 @@ from channels.dispute.guard import Guard, Station
 from channels.dispute.ports import UpdateLike
 from channels.dispute.reports import ChannelFinished
 from channels.errors import ChainError, OurError, StorageError
-from channels.protocol.facts import DisputeStarted, Head, PayoutDeferred, PositionsSettled
+from channels.protocol.facts import (
+    Checkpointed,
+    DisputeStarted,
+    Head,
+    PayoutClaimed,
+    PayoutDeferred,
+    PositionsSettled,
+)
 
 __all__ = ["Engine", "Pace"]
+
+_SHOWING = Checkpointed | DisputeStarted | PositionsSettled
+"""Events that may show a recorded portfolio, which whoever is to settle needs."""
 
 
 @attrs.frozen(kw_only=True)
@@ -116,7 +126,7 @@ class Engine:
                 channel for channel, each in self.guards.items() if each.read_number > ancestor
             )
         for event in update.events:
-            if isinstance(event, PayoutDeferred):
+            if isinstance(event, PayoutDeferred | PayoutClaimed):
                 continue
             if isinstance(event, DisputeStarted):
                 self._counter.saw(event.block_number, event.count)
@@ -124,7 +134,7 @@ class Engine:
             if guard is None:
                 continue
             self._agenda.add(event.channel_id, Reason.READ)
-            if isinstance(event, DisputeStarted | PositionsSettled) and event.portfolio is not None:
+            if isinstance(event, _SHOWING) and event.portfolio is not None:
                 guard.watched = guard.watched.with_portfolios(event.portfolio)
                 self._unsaved.add(event.channel_id)
         self._counter.trim(update.head.final_number)

@@ -1,9 +1,16 @@
 """Pricing and margin: the numbers that both parties and the contract compute to the same digit.
 
-Everything here is a pure function of its arguments, in integers; time and market data are passed
-in. Formulas, error budget and domain: docs/explanation/pricing.md.
+Everything here is a pure function of its arguments; time and market data are passed in. What is
+signed or paid is computed in integers. Formulas, error budget and domain:
+docs/explanation/pricing.md.
 
-Names that need attrs are imported at their first use, so that importing prices alone stays cheap.
+For trading there is a second engine, in floats, that never enters a signed state:
+`channels.pricing.scalar` (price and Greeks of one option), `channels.pricing.implied_vol`,
+`channels.pricing.arrays` and `channels.pricing.array_vol` (the same on NumPy arrays), and `Book`
+(whole books and scenario grids). The last three need the extra ``numpy``.
+
+Names that need attrs or NumPy are imported at their first use, so that importing prices alone
+stays cheap.
 """
 
 from __future__ import annotations
@@ -24,6 +31,7 @@ from channels.pricing.kinds import Kind
 from channels.pricing.payoff import MAX_PAYOFF, intrinsic, payoff, settlement_payoff
 
 if TYPE_CHECKING:
+    from channels.pricing.book import Book
     from channels.pricing.close_out import (
         MAX_SHIFT,
         ShiftedPosition,
@@ -33,6 +41,8 @@ if TYPE_CHECKING:
         shifted_positions,
     )
     from channels.pricing.feed_margin import FeedMargin, Scenario
+    from channels.pricing.greeks import Greeks, per_day, per_vol_point
+    from channels.pricing.implied_vol import ImpliedVol, VolStatus
     from channels.pricing.losses import BucketLoss, largest_losses
     from channels.pricing.margin import LargestLossMargin, MarginModel, Margins
     from channels.pricing.portfolio import (
@@ -54,8 +64,11 @@ __all__ = [
     "MAX_TENOR",
     "MAX_VOL",
     "RISK_BOUNDS",
+    "Book",
     "BucketLoss",
     "FeedMargin",
+    "Greeks",
+    "ImpliedVol",
     "Kind",
     "LargestLossMargin",
     "MarginModel",
@@ -69,6 +82,7 @@ __all__ = [
     "Scenario",
     "ShiftedPosition",
     "SpotLike",
+    "VolStatus",
     "close_out_shift",
     "close_out_value",
     "forward_price",
@@ -76,6 +90,8 @@ __all__ = [
     "intrinsic",
     "largest_losses",
     "payoff",
+    "per_day",
+    "per_vol_point",
     "portfolio_value",
     "position_price",
     "price",
@@ -88,8 +104,11 @@ __all__ = [
 _HOME: Final = {
     "MAX_SHIFT": "close_out",
     "RISK_BOUNDS": "risk_params",
+    "Book": "book",
     "BucketLoss": "losses",
     "FeedMargin": "feed_margin",
+    "Greeks": "greeks",
+    "ImpliedVol": "implied_vol",
     "LargestLossMargin": "margin",
     "MarginModel": "margin",
     "Margins": "margin",
@@ -102,9 +121,12 @@ _HOME: Final = {
     "Scenario": "feed_margin",
     "ShiftedPosition": "close_out",
     "SpotLike": "portfolio",
+    "VolStatus": "implied_vol",
     "close_out_shift": "close_out",
     "close_out_value": "close_out",
     "largest_losses": "losses",
+    "per_day": "greeks",
+    "per_vol_point": "greeks",
     "portfolio_value": "portfolio",
     "position_price": "portfolio",
     "risk_by_feed": "risk_params",

@@ -21,7 +21,6 @@ from channels.pricing.feed_margin import (
     HeldSeries,
     check_quantity,
     divided_up,
-    nodes_of,
 )
 from channels.pricing.losses import largest_losses
 from channels.pricing.portfolio import (
@@ -162,7 +161,7 @@ def run_off_lock(
 
     In collateral units: for each feed and expiry what the party would owe for its positions at the
     vols signed and the spots given, plus ``run_off_factor`` initial margins of these positions
-    alone, but no more than they can cost. Nodes are those of the whole feed.
+    alone, with the nodes of their own strikes, but no more than they can cost.
 
     Raises:
         InvalidValueError: a feed without spot or without parameters, or with two spots.
@@ -175,13 +174,12 @@ def run_off_lock(
     }
     total = 0
     for feed, book in model.books(held, spots, at).items():
-        nodes = nodes_of(book.held, book.risk.price_range)
         buckets: dict[int, list[HeldSeries]] = {}
         for each in book.held:
             buckets.setdefault(each.expiry, []).append(each)
         for expiry, bucket in buckets.items():
             owed = -side * sum(each.quantity * each.series.value for each in bucket)
-            initial = FeedRisk(bucket, book.spot, book.risk, nodes).margin(side).initial
+            initial = FeedRisk(bucket, book.spot, book.risk).margin(side).initial
             need = max(0, owed) + divided_up(book.risk.run_off_factor * initial, WAD)
             lock = divided_up(need * unit, _SCALE)
             loss = most[feed, expiry]

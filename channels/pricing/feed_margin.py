@@ -129,7 +129,7 @@ def nodes_of(held: Sequence[HeldSeries], price_range: int) -> tuple[Node, ...]:
 class FeedRisk:
     """The sums behind a feed's requirement, for both parties.
 
-    ``nodes`` are those of the positions given, or others (the run-off lock takes the whole feed's).
+    ``nodes`` are those of the positions given unless others are named.
 
     Raises:
         PricingDomainError: a node moves a forward out of the pricing domain.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import attrs
 
 from channels.errors import SigningRefusedError
@@ -17,6 +19,7 @@ from channels.protocol.effects import (
     ChannelEnded,
     Deed,
     DisputeSeen,
+    MarginCallSeen,
     ModeChanged,
     Notify,
     OpeningEnded,
@@ -25,6 +28,7 @@ from channels.protocol.effects import (
     ProposalLapsed,
     RecordedOnChain,
     RecoveryNeeded,
+    ReleaseSeen,
     Send,
     Step,
     done,
@@ -33,9 +37,9 @@ from channels.protocol.events import (
     ChainSeen,
     StartDispute,
 )
-from channels.protocol.facts import OnChainPhase
+from channels.protocol.facts import ChannelView, OnChainPhase
 from channels.protocol.lifecycle import start_dispute, submit_checkpoint, submit_dispute
-from channels.protocol.types import Closing, State
+from channels.protocol.types import Closing, Party, State
 
 __all__ = ["on_chain"]
 
@@ -49,11 +53,11 @@ def on_chain(channel: Channel, event: ChainSeen) -> Step:
         case OnChainPhase.OPEN:
             return _on_chain_open(seen)
         case OnChainPhase.DISPUTED:
-            return _on_chain_ended(seen, Phase.DISPUTED)
+            return _on_chain_ended(seen, Phase.DISPUTED, channel.view)
         case OnChainPhase.RUN_OFF:
-            return _on_chain_ended(seen, Phase.RUN_OFF)
+            return _on_chain_ended(seen, Phase.RUN_OFF, channel.view)
         case OnChainPhase.CLOSED:
-            return _on_chain_ended(seen, Phase.CLOSED)
+            return _on_chain_ended(seen, Phase.CLOSED, channel.view)
 
 
 def _not_on_chain(channel: Channel) -> Step:
@@ -95,13 +99,14 @@ def _reorganised_back(channel: Channel) -> Step:
     return done(attrs.evolve(channel, phase=resting_phase(channel)), Persist(Deed.CHAIN))
 
 
-def _on_chain_ended(channel: Channel, phase: Phase) -> Step:
+def _on_chain_ended(channel: Channel, phase: Phase, before: ChannelView | None) -> Step:
     head, view = channel.head, channel.view
     if head is None or view is None:
         return done(channel)
     ended = attrs.evolve(channel, phase=phase, disputed_at=head.number)
+    news = tuple(_margin_news(before, view))
     if channel.phase is phase:
-        return done(ended)
+        return done(ended, Persist(Deed.CHAIN), *news) if news else done(ended)
     if phase is Phase.DISPUTED:
         newest = ended.newest_evidence()
         notice = Notify(
@@ -113,7 +118,21 @@ def _on_chain_ended(channel: Channel, phase: Phase) -> Step:
         )
     else:
         notice = Notify(ChannelEnded(phase=view.phase))
-    return done(ended, Persist(Deed.CHAIN), notice)
+    return done(ended, Persist(Deed.CHAIN), notice, *news)
+
+
+def _margin_news(before: ChannelView | None, now: ChannelView) -> Iterator[Notify]:
+    """Margin calls and releases that the storage shows and did not show before.
+
+    Of what else such calls do nothing is left to tell: a close-out shows as the channel's end, a
+    withdrawal as a newer nonce.
+    """
+    for party in Party:
+        cure_end, released = now.cure_end(party), now.released(party)
+        if cure_end and (before is None or before.cure_end(party) != cure_end):
+            yield Notify(MarginCallSeen(party=party, cure_end=cure_end))
+        if released and (before is None or not before.released(party)):
+            yield Notify(ReleaseSeen(party=party))
 
 
 def _final_record(channel: Channel) -> Step | None:

@@ -18,7 +18,7 @@ from channels.protocol.facts import OnChainPhase
 from channels.protocol.ledger import Entry
 from channels.protocol.messages import Message, QuoteReject, Reason, RequestForQuote
 from channels.protocol.signing import Signable, Signature
-from channels.protocol.types import Closing, Portfolio
+from channels.protocol.types import Closing, Party, Portfolio
 
 __all__ = [
     "ChangeConfirmed",
@@ -28,6 +28,7 @@ __all__ = [
     "Deed",
     "DisputeSeen",
     "Effect",
+    "MarginCallSeen",
     "ModeChanged",
     "Notice",
     "Notify",
@@ -42,6 +43,7 @@ __all__ = [
     "QuoteRequested",
     "RecordedOnChain",
     "RecoveryNeeded",
+    "ReleaseSeen",
     "Send",
     "Step",
     "Submit",
@@ -194,8 +196,27 @@ class DisputeSeen:
 
 
 @attrs.frozen(kw_only=True)
+class MarginCallSeen:
+    """The chain shows ``party`` called for margin: it is closed out if still short at ``cure_end``.
+
+    Told of each call once, and again after a start while the channel lasts. A top-up before the
+    cure's end cures it; a called party that does nothing **may lose funds**.
+    """
+
+    party: Party
+    cure_end: int
+
+
+@attrs.frozen(kw_only=True)
+class ReleaseSeen:
+    """The chain shows that ``party`` has had its release: cash it did not need in run-off."""
+
+    party: Party
+
+
+@attrs.frozen(kw_only=True)
 class ChannelEnded:
-    """The chain shows the channel closed, or in run-off."""
+    """The chain shows the channel closed, by a close-out too, or in run-off."""
 
     phase: OnChainPhase
 
@@ -229,6 +250,8 @@ Notice = (
     | ModeChanged
     | RecordedOnChain
     | DisputeSeen
+    | MarginCallSeen
+    | ReleaseSeen
     | ChannelEnded
     | RecoveryNeeded
     | PeerComplained

@@ -19,12 +19,17 @@ __all__ = [
     "ChannelOpened",
     "ChannelView",
     "Checkpointed",
+    "ClosedOut",
     "Deposited",
     "DisputeStarted",
     "Head",
+    "MarginCalled",
     "OnChainPhase",
+    "PayoutClaimed",
     "PayoutDeferred",
     "PositionsSettled",
+    "Released",
+    "Withdrawn",
 ]
 
 
@@ -55,7 +60,10 @@ class ChannelView:
     """A channel's storage at one block.
 
     ``phase`` is the phase at that block's timestamp: RUN_OFF from the deadline on, whatever is
-    stored. Contributions are deposits less payments, in base units, and may be negative.
+    stored. Contributions are deposits less payments, in base units, and may be negative. A cure end
+    of 0: that party was never called for margin. ``settled``: `settle` ran, so somebody has shown
+    the portfolio. ``released_*``: that party has had its release. All but the phase is 0 once the
+    channel is closed.
     """
 
     phase: OnChainPhase
@@ -65,6 +73,9 @@ class ChannelView:
     deadline: int = 0
     cure_end_a: int = 0
     cure_end_b: int = 0
+    settled: bool = False
+    released_a: bool = False
+    released_b: bool = False
     portfolio_hash: bytes = bytes(32)
     contribution_a: int = 0
     contribution_b: int = 0
@@ -78,6 +89,14 @@ class ChannelView:
         """Deposits less payments of ``side``, base units."""
         return self.contribution_a if side is Party.A else self.contribution_b
 
+    def cure_end(self, side: Party) -> int:
+        """When the cure of the last margin call on ``side`` ends; 0 if it was never called."""
+        return self.cure_end_a if side is Party.A else self.cure_end_b
+
+    def released(self, side: Party) -> bool:
+        """Whether ``side`` has had its release."""
+        return self.released_a if side is Party.A else self.released_b
+
     def cash(self, side: Party, net_to_b: int) -> int:
         """What ``side`` would be paid of the pot under ``net_to_b``: clamped, base units."""
         cash_a = min(max(self.contribution_a - net_to_b, 0), self.pot)
@@ -85,14 +104,20 @@ class ChannelView:
 
 
 @attrs.frozen(kw_only=True)
-class _Event:
-    """Where an event stands on the chain, and whose it is."""
+class _Logged:
+    """Where an event stands on the chain."""
 
-    channel_id: bytes
     block_number: int
     block_hash: bytes
     transaction_hash: bytes
     log_index: int
+
+
+@attrs.frozen(kw_only=True)
+class _Event(_Logged):
+    """An event of one channel."""
+
+    channel_id: bytes
 
 
 @attrs.frozen(kw_only=True)
@@ -115,10 +140,22 @@ class Deposited(_Event):
 
 @attrs.frozen(kw_only=True)
 class Checkpointed(_Event):
-    """A newer state was recorded."""
+    """A newer state was recorded: by a checkpoint, a withdrawal, or a dispute in its window.
+
+    ``portfolio`` is None where the transaction carries only its hash, as a checkpoint does.
+    """
 
     nonce: int
     portfolio_hash: bytes
+    portfolio: Portfolio | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Withdrawn(_Event):
+    """A withdrawal paid these amounts, pushed or deferred; `Checkpointed` came just before."""
+
+    paid_a: int
+    paid_b: int
 
 
 @attrs.frozen(kw_only=True)
@@ -140,6 +177,40 @@ class PositionsSettled(_Event):
 
 
 @attrs.frozen(kw_only=True)
+class MarginCalled(_Event):
+    """``party`` was short, and has until ``cure_end``; figures at the oracle's spot of that block.
+
+    ``equity`` is its cash, unclamped, and the value of its open positions; ``maintenance`` what the
+    caller has shown of its maintenance margin.
+    """
+
+    party: Party
+    cure_end: int
+    equity: int
+    maintenance: int
+
+
+@attrs.frozen(kw_only=True)
+class ClosedOut(_Event):
+    """The called ``party`` was still short and every open position is ended; `ChannelClosed` next.
+
+    A receives (+) or owes (-) ``value`` for them, before any clamp; ``party`` pays ``penalty``.
+    """
+
+    party: Party
+    value: int
+    penalty: int
+
+
+@attrs.frozen(kw_only=True)
+class Released(_Event):
+    """``party`` was paid ``amount`` of its cash in run-off, pushed or deferred."""
+
+    party: Party
+    amount: int
+
+
+@attrs.frozen(kw_only=True)
 class ChannelClosed(_Event):
     """The channel ended and paid these amounts, pushed or deferred."""
 
@@ -148,24 +219,35 @@ class ChannelClosed(_Event):
 
 
 @attrs.frozen(kw_only=True)
-class PayoutDeferred:
-    """A push payment failed; ``payee`` can claim ``amount`` of ``token``."""
+class PayoutDeferred(_Logged):
+    """A push payment failed; ``payee`` can claim ``amount`` of ``token``. Of no channel."""
 
     token: Address
     payee: Address
     amount: int
-    block_number: int
-    block_hash: bytes
-    transaction_hash: bytes
-    log_index: int
+
+
+@attrs.frozen(kw_only=True)
+class PayoutClaimed(_Logged):
+    """``payee`` collected ``amount`` of ``token``, sent to ``recipient``. Of no channel."""
+
+    token: Address
+    payee: Address
+    recipient: Address
+    amount: int
 
 
 ChainEvent = (
     ChannelOpened
     | Deposited
     | Checkpointed
+    | Withdrawn
     | DisputeStarted
     | PositionsSettled
+    | MarginCalled
+    | ClosedOut
+    | Released
     | ChannelClosed
     | PayoutDeferred
+    | PayoutClaimed
 )

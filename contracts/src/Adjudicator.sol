@@ -39,9 +39,6 @@ contract Adjudicator is IAdjudicator, ReentrancyLock {
     /// @notice How far ahead the `validUntil` of a Closing or a Withdrawal may lie.
     uint256 internal constant MAX_VALIDITY = 1 hours;
 
-    /// @notice How long after the last possible settlement a portfolio nobody shows is waited for.
-    uint256 internal constant ABANDON_DELAY = 180 days;
-
     /// @dev Three words a channel. `portfolioHash` stays 0 while the nonce is 0.
     struct Channel {
         ChannelSlot slot;
@@ -259,7 +256,8 @@ contract Adjudicator is IAdjudicator, ReentrancyLock {
         MarginCalls.requireFreshMarks(slot, terms, portfolio.markedAt);
         MarginCalls.requireAgreed(terms, risk);
 
-        int256 netToB = _netAsOf(terms, portfolio, _recorded(channel_, slot), block.timestamp, block.timestamp);
+        int256 netToB =
+            Settlement.netAsOf(terms, portfolio, _recorded(channel_, slot), block.timestamp, block.timestamp);
         RiskEngineCalls.Query memory query = _query(terms, block.timestamp, MarginCalls.spots(terms, portfolio));
         (int256 equity, uint256 maintenance) =
             _requireShort(query, portfolio, risk, scenarios, party, channel_.contributions.unclampedCash(party, netToB));
@@ -285,7 +283,7 @@ contract Adjudicator is IAdjudicator, ReentrancyLock {
         MarginCalls.requireAgreed(terms, risk);
 
         uint256 time = slot.cureEnd(party);
-        int256 netToB = _netAsOf(terms, portfolio, _recorded(channel_, slot), time, time);
+        int256 netToB = Settlement.netAsOf(terms, portfolio, _recorded(channel_, slot), time, time);
         RiskEngineCalls.Query memory query = _query(terms, time, MarginCalls.pricesAt(terms, portfolio, time));
         Contributions contributions = channel_.contributions;
         _requireShort(query, portfolio, risk, scenarios, party, contributions.unclampedCash(party, netToB));
@@ -325,7 +323,7 @@ contract Adjudicator is IAdjudicator, ReentrancyLock {
         // What expired after the end of the other's undecided cure has two possible outcomes. Paying by one of them would
         // leave the releasing party the choice (rule 7).
         uint256 last = Settlement.horizon(slot, terms.settlementGrace);
-        int256 netToB = _netAsOf(terms, portfolio, _recorded(channel_, slot), last, block.timestamp);
+        int256 netToB = Settlement.netAsOf(terms, portfolio, _recorded(channel_, slot), last, block.timestamp);
         RiskEngineCalls.Query memory query = _query(terms, block.timestamp, MarginCalls.spots(terms, portfolio));
         uint256 locked = RiskEngineCalls.runOffLock(query, portfolio, risk, _side(party));
         if (_filedStale(slot, terms) && slot.filer() == party) locked += terms.stalePenalty;
@@ -399,7 +397,7 @@ contract Adjudicator is IAdjudicator, ReentrancyLock {
         ChannelSlot slot = channel_.slot;
         _requireRunOff(slot);
         if (slot.settled()) revert Errors.PortfolioShown();
-        uint256 from = uint256(slot.deadline()) + terms.maxTenor + terms.settlementGrace + ABANDON_DELAY;
+        uint256 from = Settlement.abandonFrom(slot, terms);
         if (block.timestamp < from) revert Errors.TooEarlyToAbandon(from);
         (uint256 cashA, uint256 cashB) = channel_.contributions.cash(0);
         _payOut(id, channel_, slot, terms, cashA, cashB);
@@ -599,18 +597,6 @@ contract Adjudicator is IAdjudicator, ReentrancyLock {
     /// @dev Hash of the portfolio that counts.
     function _recorded(Channel storage channel_, ChannelSlot slot) private view returns (bytes32) {
         return slot.nonce() == 0 ? Hashing.EMPTY_PORTFOLIO_HASH : channel_.portfolioHash;
-    }
-
-    /// @dev `netToB` once everything that has expired by `time` is settled. Settles only up to `last`, and reverts if
-    /// that leaves something out.
-    function _netAsOf(Terms calldata terms, Portfolio calldata portfolio, bytes32 recorded, uint256 last, uint256 time)
-        private
-        view
-        returns (int256)
-    {
-        Settlement.Result memory result = Settlement.run(terms, portfolio, recorded, last);
-        Settlement.requireComplete(portfolio, result, time);
-        return result.netToB;
     }
 
     function _query(Terms calldata terms, uint256 time, Spot[] memory prices)

@@ -143,12 +143,19 @@ contract RiskEngine is IRiskEngine {
             Bucket[] memory buckets = _nextFeed(context, positions, spots, risk);
             if (buckets.length == 0) break;
             RiskParams calldata params = risk[context.params];
-            Moves memory moves = RiskMoves.moves(buckets, params.priceRange);
-            Tally memory tally = RiskArrays.empty(moves);
+            // Most buckets outlive the look-ahead and have no nodes: they share the grid.
+            Moves memory grid = RiskMoves.moves(new Bucket[](0), params.priceRange);
+            Tally memory shared = RiskArrays.empty(grid);
             for (uint256 i = 0; i < buckets.length; ++i) {
-                RiskArrays.clear(tally);
-                RiskArrays.add(tally, buckets[i], moves, params);
-                total += _locked(buckets[i], tally, params, context, side);
+                if (buckets[i].outlives) {
+                    RiskArrays.clear(shared);
+                    RiskArrays.add(shared, buckets[i], grid, params);
+                    total += _locked(buckets[i], shared, params, context, side);
+                } else {
+                    Bucket[] memory alone = new Bucket[](1);
+                    alone[0] = buckets[i];
+                    total += _locked(buckets[i], _tally(alone, params), params, context, side);
+                }
             }
         }
         if (total > type(uint128).max) revert Black76.PricingDomainError();

@@ -325,6 +325,16 @@ contract AttestedOracleTest is Test {
         assertSettlement(T, Status.Never, 0);
     }
 
+    /// @dev Nothing before the first hour: the search ends there.
+    function test_lastResort_neverWithADroppedSpotInTheFirstHour() public {
+        spot(0, 1, list(2_900, 2_900, 2_900));
+        spot(0, 1, list(2_901));
+        toGrace();
+        oracle.recordLastResort(FEED, T);
+        vm.warp(T + GRACE + 1 days);
+        assertSettlement(T, Status.Never, 0);
+    }
+
     function test_attack_lastResortRecordedEarly() public {
         spot(T, 1, list(2_900, 2_900, 2_900));
         vm.warp(T + GRACE - 1);
@@ -353,6 +363,26 @@ contract AttestedOracleTest is Test {
         spot(T, 1, list(2_995, 2_995, 2_995));
         vm.expectRevert(IAttestedOracle.AlreadyFinal.selector);
         oracle.recordLastResort(FEED, T);
+    }
+
+    /// @dev Two of the five lie, and bring one honest signature: the median of the three is theirs. As for a settlement
+    /// price, whoever brings the others mends it.
+    function test_attack_lastResortBySomeOfTheSignatures() public {
+        spot(T, 1, list(1_000, 1_001, 3_000));
+        toGrace();
+        oracle.recordLastResort(FEED, T);
+        vm.warp(T + GRACE + 1 days - 1);
+        bytes memory asNew = abi.encodeWithSelector(IAttestedOracle.NoNewerObservation.selector, T);
+        vm.expectRevert(asNew);
+        oracle.recordLastResort(FEED, T);
+        spot(T, 4, list(3_001, 3_002));
+        vm.expectEmit(address(oracle));
+        emit IAttestedOracle.LastResortRecorded(FEED, T, T, 3_000, T + GRACE + 1 days);
+        oracle.recordLastResort(FEED, T);
+        vm.expectRevert(asNew);
+        oracle.recordLastResort(FEED, T);
+        vm.warp(T + GRACE + 1 days);
+        assertSettlement(T, Status.LastResort, 3_000);
     }
 
     /// @dev A late price before the last resort is final goes before it; after, it is refused. Never both.

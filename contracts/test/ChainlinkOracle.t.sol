@@ -387,6 +387,26 @@ contract ChainlinkOracleTest is Test {
         vm.assertTrue(recorded > 10 && refused > 10);
     }
 
+    /// @dev A proxy that answers everything with a round, whole or one word short.
+    function test_shortAnswersAreMissing() public {
+        uint256[5] memory words = [uint256(id(1, 8)), 3_000e8, S, S, id(1, 8)];
+        for (uint8 size = 128; size <= 160; size += 32) {
+            // PUSH1 size, DUP1, PUSH1 10, PUSH0, CODECOPY, PUSH0, RETURN, STOP: gives what follows it.
+            vm.etch(address(proxy), abi.encodePacked(hex"60", size, hex"80600a5f395ff300", words));
+            if (size == 128) vm.expectRevert(abi.encodeWithSelector(IChainlinkOracle.NotBefore.selector, id(1, 8), T));
+            oracle.verifyRound(FEED, T, id(1, 8));
+        }
+    }
+
+    /// @dev The last id a phase can have is followed by none, not by the next phase.
+    function test_attack_roundOfAnotherPhaseAsSuccessor() public {
+        put(1, type(uint64).max, 3_000, S - 60);
+        put(2, 1, 9_000, S - 30);
+        put(2, 2, 9_000, T + 1);
+        proxy.setPhase(2);
+        vm.assertEq(record(id(1, type(uint64).max)), 3_000e18);
+    }
+
     // ---- the sequencer
 
     function onL2() private {
@@ -465,7 +485,7 @@ contract ChainlinkOracleTest is Test {
         vm.warp(T + 10 + 1 hours);
         (price,) = oracle.spot(FEED);
         vm.assertEq(price, 9_999e18);
-        uptime.setStarted(id(1, 4), 0); // not initialised
+        uptime.set(id(1, 4), 0, T + 10, 0); // not initialised
         (price,) = oracle.spot(FEED);
         vm.assertEq(price, 0);
         vm.expectRevert(down(id(1, 4)));
@@ -514,12 +534,20 @@ contract ChainlinkOracleTest is Test {
         oracle.recordLastResort(FEED, T);
     }
 
-    function test_lastResort_newestVerified_finalADayLater() public {
+    function test_attack_lastResortRecordedEarly() public {
         window();
-        oracle.verifyRound(FEED, T, id(1, 7)); // long before anybody needs it
+        oracle.verifyRound(FEED, T, id(1, 7));
         vm.warp(T + GRACE - 1);
         vm.expectRevert(abi.encodeWithSelector(IChainlinkOracle.GraceNotOver.selector, T + GRACE));
         resort();
+        assertSettlement(Status.Unset, 0);
+        toGrace();
+        resort();
+    }
+
+    function test_lastResort_newestVerified_finalADayLater() public {
+        window();
+        oracle.verifyRound(FEED, T, id(1, 7)); // long before anybody needs it
         toGrace();
         vm.expectEmit(address(oracle));
         emit IChainlinkOracle.LastResortRecorded(FEED, T, S - 2 hours, 2_900e18, T + GRACE + 1 days);
@@ -553,7 +581,67 @@ contract ChainlinkOracleTest is Test {
         oracle.recordLastResort("X", T); // a feed not served, too
     }
 
-    function test_attack_lastResort_withAnOlderOrALaterRound() public {
+    /// @dev One for a time before the oracle was deployed is a price like any, but no last resort for later times.
+    function test_lastResort_notTheSettlementsBeforeTheDeployment() public {
+        put(1, 1, 2_900, S);
+        put(1, 2, 3_000, T + 1);
+        record(id(1, 1));
+        assertSettlement(Status.Known, 2_900e18);
+        vm.warp(T + 1 hours + GRACE);
+        oracle.recordLastResort(FEED, T - 1 hours);
+        oracle.recordLastResort(FEED, T + 1 hours);
+        vm.warp(T + 1 hours + GRACE + 1 days);
+        for (uint64 time = T - 1 hours; time <= T + 1 hours; time += 2 hours) {
+            (Status status,) = oracle.settlementPrice(FEED, time);
+            vm.assertEq(uint256(status), uint256(Status.Never));
+        }
+    }
+
+    /// @dev Rule 8: `never` is for an oracle that never had a price. Here the proxy answers no more, but an earlier
+    /// settlement was recorded while it did.
+    function test_lastResort_countsRecordedSettlements() public {
+        vm.warp(T - 24 hours); // the first hour counts
+        oracle = deploy(address(0));
+        vm.warp(T + 1 hours);
+        put(1, 1, 2_800, S - 26 hours);
+        put(1, 2, 2_801, S - 24 hours);
+        put(1, 3, 2_900, S - 1 hours);
+        put(1, 4, 3_000, S);
+        put(1, 5, 3_060, T + 1);
+        put(1, 6, 3_100, T + 2 hours);
+        oracle.recordSettlement(FEED, T - 24 hours, id(1, 2), none, 0);
+        vm.warp(T + 3 hours);
+        oracle.recordSettlement(FEED, T + 1 hours, id(1, 5), none, 0); // after it: never
+        uint256 snapshot = vm.snapshotState();
+        vm.etch(address(proxy), "");
+        toGrace();
+        vm.expectEmit(address(oracle));
+        emit IChainlinkOracle.LastResortRecorded(FEED, T, T - 24 hours, 2_801e18, T + GRACE + 1 days);
+        resort();
+        vm.expectRevert(abi.encodeWithSelector(IChainlinkOracle.NoNewerObservation.selector, T - 24 hours));
+        resort();
+        vm.warp(T + GRACE + 1 days);
+        assertSettlement(Status.LastResort, 2_801e18);
+
+        // With the proxy, rounds between the two go before it, as does a settlement recorded later.
+        vm.revertToState(snapshot);
+        toGrace();
+        resort();
+        vm.expectRevert(abi.encodeWithSelector(IChainlinkOracle.NoNewerObservation.selector, T - 24 hours));
+        oracle.verifyRound(FEED, T, id(1, 2));
+        oracle.recordSettlement(FEED, T - 1 hours, id(1, 3), none, 0);
+        vm.warp(T + GRACE + 1 hours);
+        vm.expectEmit(address(oracle));
+        emit IChainlinkOracle.LastResortRecorded(FEED, T, T - 1 hours, 2_900e18, T + GRACE + 1 days);
+        resort();
+        oracle.verifyRound(FEED, T, id(1, 4));
+        vm.expectRevert(abi.encodeWithSelector(IChainlinkOracle.NoNewerObservation.selector, S));
+        resort();
+        vm.warp(T + GRACE + 1 days);
+        assertSettlement(Status.LastResort, 3_000e18);
+    }
+
+    function test_attack_lastResortWithAnOlderOrALaterRound() public {
         window();
         oracle.verifyRound(FEED, T, id(1, 9));
         uint80[2] memory notNewer = [id(1, 7), id(1, 9)];

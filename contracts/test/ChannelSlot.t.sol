@@ -27,6 +27,8 @@ contract ChannelSlotTest is Test {
         vm.assertEq(uint256(slot.filer()), f % 3);
         vm.assertEq(slot.flags(), flags);
         vm.assertEq(slot.settled(), flags & 1 == 1);
+        vm.assertEq(slot.released(Party.A), flags & 2 == 2);
+        vm.assertEq(slot.released(Party.B), flags & 4 == 4);
         vm.assertEq(slot.deadline(), times[0]);
         vm.assertEq(slot.cureEnd(Party.A), times[1]);
         vm.assertEq(slot.cureEnd(Party.B), times[2]);
@@ -52,6 +54,34 @@ contract ChannelSlotTest is Test {
             ChannelSlot.unwrap(
                 slotOf(uint8(Phase.Disputed), 1 + f % 2, 0, [times[0], uint32(0), uint32(0)], nonce, nonce)
             )
+        );
+    }
+
+    function testFuzz_writesOfMargin(
+        uint8 p,
+        uint8 f,
+        uint16 flags,
+        uint32[3] memory times,
+        uint64 nonce,
+        uint64 filed,
+        uint32 end
+    ) public pure {
+        ChannelSlot slot = slotOf(p, f, flags, times, nonce, filed);
+        vm.assertEq(
+            ChannelSlot.unwrap(slot.called(Party.A, end)),
+            ChannelSlot.unwrap(slotOf(p, f, flags, [times[0], end, times[2]], nonce, filed))
+        );
+        vm.assertEq(
+            ChannelSlot.unwrap(slot.called(Party.B, end)),
+            ChannelSlot.unwrap(slotOf(p, f, flags, [times[0], times[1], end], nonce, filed))
+        );
+        vm.assertEq(
+            ChannelSlot.unwrap(slot.afterRelease(Party.A)),
+            ChannelSlot.unwrap(slotOf(p, f, flags | 2, times, nonce, filed))
+        );
+        vm.assertEq(
+            ChannelSlot.unwrap(slot.afterRelease(Party.B)),
+            ChannelSlot.unwrap(slotOf(p, f, flags | 4, times, nonce, filed))
         );
     }
 

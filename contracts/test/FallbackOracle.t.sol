@@ -164,10 +164,33 @@ contract FallbackOracleTest is Test {
 
     // ---- last resorts
 
-    function test_lastResort_theBetterReplacesTheWorse_finalADayAfterTheFirst() public {
+    function test_attack_lastResortRecordedEarly() public {
+        first.set(FEED, T, Status.LastResort, 2_990e18);
         vm.warp(T + GRACE - 1);
         vm.expectRevert(abi.encodeWithSelector(IFallbackOracle.GraceNotOver.selector, T + GRACE));
         oracle.recordLastResort(FEED, T);
+        assertSettlement(Status.Unset, 0);
+        vm.warp(T + GRACE);
+        oracle.recordLastResort(FEED, T);
+    }
+
+    /// @dev Whoever records it while the primary fails does not keep out the primary's.
+    function test_attack_lastResortWithTheWorseOfTwo() public {
+        first.set(FEED, T, Status.LastResort, 3_000e18);
+        second.set(FEED, T, Status.LastResort, 2_990e18);
+        first.setFault(FakeOracle.Fault.Reverts);
+        vm.warp(T + GRACE);
+        oracle.recordLastResort(FEED, T);
+        first.setFault(FakeOracle.Fault.None);
+        oracle.recordLastResort(FEED, T);
+        first.setFault(FakeOracle.Fault.Reverts);
+        vm.expectRevert(IFallbackOracle.NoBetterResort.selector);
+        oracle.recordLastResort(FEED, T);
+        vm.warp(T + GRACE + 1 days);
+        assertSettlement(Status.LastResort, 3_000e18);
+    }
+
+    function test_lastResort_theBetterReplacesTheWorse_finalADayAfterTheFirst() public {
         vm.warp(T + GRACE);
         vm.expectEmit(address(oracle));
         emit IFallbackOracle.LastResortRecorded(FEED, T, 0, T + GRACE + 1 days);

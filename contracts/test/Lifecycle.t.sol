@@ -54,7 +54,7 @@ contract LifecycleTest is ChannelTest {
         vm.assertEq(adjudicator.channel(id).contributionA, D);
     }
 
-    /// @dev The top-up lock of a margin call, on its final storage; `callMargin` itself comes later.
+    /// @dev The top-up lock of a margin call, for every second of it.
     function test_deposit_notAfterTheCure_untilTheCallIsDecided() public {
         (Terms memory terms, bytes32 id) = runOff(onePosition());
         uint256 cureEnd = block.timestamp + 1 hours;
@@ -447,8 +447,31 @@ contract LifecycleTest is ChannelTest {
         bytes memory delegated = disputeForData(terms, state, authorisationOf(terms, 9), SIGNER_B_KEY);
         expect(tower, delegated, takesStates, wrongPhase(phase));
         expect(stranger, settleData(terms, onePosition()), phase == Phase.RunOff, wrongPhase(phase));
+        expectMargin(terms, phase);
         expect(stranger, closeData(terms, 9, 0), live, wrongPhase(phase));
         expectAbandon(terms, phase);
+    }
+
+    /// @dev The three calls of margin and run-off, at a price that leaves B short and A with more than it must leave in.
+    function expectMargin(Terms memory terms, Phase phase) private {
+        uint256 snapshot = vm.snapshotState();
+        setSpot(ETH, 20_000e18);
+        setKnown(ETH, EXPIRY, 20_000e18); // counts once it has expired
+        bool callable = phase == Phase.Disputed || phase == Phase.RunOff;
+        expect(stranger, callMarginData(terms, onePosition(), Party.B), callable, wrongPhase(phase));
+        expect(partyA, releaseData(terms, onePosition()), phase == Phase.RunOff, wrongPhase(phase));
+        bytes memory data = closeOutData(terms, onePosition(), Party.B);
+        bool runsOff = phase == Phase.RunOff;
+        fails(data, runsOff ? abi.encodeWithSelector(Errors.NoCall.selector, Party.B) : wrongPhase(phase));
+        if (callable) {
+            uint32 cureEnd = callMargin(terms, onePosition(), Party.B);
+            setKnown(ETH, cureEnd, 20_000e18);
+            bytes memory early = abi.encodeWithSelector(Errors.TooEarlyToCloseOut.selector, cureEnd);
+            fails(data, runsOff ? early : wrongPhase(phase));
+            vm.warp(cureEnd); // past the deadline, too
+            expect(stranger, data, true, "");
+        }
+        vm.revertToState(snapshot);
     }
 
     function expectAbandon(Terms memory terms, Phase phase) private {

@@ -15,6 +15,7 @@ from channels.chain.deploy import deploy, send_now
 from channels.chain.jobs import Intent
 from channels.errors import ContractRevertedError, InvalidValueError
 from channels.protocol.calls import Call, Checkpoint, Close, Dispute, Open
+from channels.protocol.eip712 import checksum
 from channels.protocol.signing import Signature
 from channels.protocol.terms import Domain, Terms, channel_id
 from channels.protocol.types import Closing, Portfolio
@@ -54,7 +55,8 @@ async def test_attack_replay_other_chain(world: World) -> None:
     async with opened(world, terms) as chain:
         error = await refusal(chain, in_domain(world, terms, elsewhere))
         assert error.reason == "InvalidSignature"
-        assert "0x" + terms.signer_a.hex() in str(error)
+        assert error.arguments == {"expected": terms.signer_a}
+        assert checksum(terms.signer_a) in str(error)
         await chain.submit(in_domain(world, terms, world.domain), key=b"genuine")
         await chain.wait(b"genuine")
 
@@ -195,9 +197,10 @@ async def test_wrong_terms_are_refused_by_name(embedded: World) -> None:
 
 
 async def test_chain_refuses_another_contract(embedded: World) -> None:
-    wrong = attrs.evolve(
-        embedded, deployment=attrs.evolve(embedded.deployment, adjudicator=embedded.token.address)
-    )
+    token = embedded.deployment.find("TestToken")
+    assert token is not None
+    swapped = embedded.deployment.including(attrs.evolve(token, name="Adjudicator"))
+    wrong = attrs.evolve(embedded, deployment=swapped)
     with pytest.raises(InvalidValueError, match="not this package's Adjudicator"):
         async with wrong.open(embedded.a):
             pass

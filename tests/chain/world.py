@@ -27,6 +27,7 @@ from channels.chain import (
 from channels.chain.contracts import Token
 from channels.chain.deploy import Deployment, deploy, send_now
 from channels.chain.fees import FeePolicy
+from channels.chain.jobs import Intent
 from channels.chain.rpc import Provider, Rpc
 from channels.protocol.calls import CoSigned, Open
 from channels.protocol.eip712 import Address, keccak
@@ -188,6 +189,14 @@ def option_portfolio(now: int, *, expiry: int, net_to_b: int = 0, size: int = 1)
         spots=(Spot(feed=FEED, price=3_000 * WAD),),
         positions=(position,),
     )
+
+
+async def create(world: World, creation: bytes, arguments: bytes = b"") -> Address:
+    """Put a contract on the chain, from A's account."""
+    intent = Intent(name="create", to=None, data=creation + arguments)
+    receipt = await send_now(world.rpc, world.a, intent)
+    assert receipt.contract_address is not None
+    return receipt.contract_address
 
 
 async def build(provider: Provider, control: Control, accounts: list[LocalAccount]) -> World:

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from channels.protocol.calls import Call, Checkpoint, Close, Dispute, Settle
+from channels.protocol.calls import Call, Checkpoint, Claim, Close, Dispute, Settle
 from channels.protocol.eip712 import keccak
 from channels.protocol.facts import (
     ChainEvent,
@@ -19,6 +19,7 @@ from channels.protocol.facts import (
     Checkpointed,
     DisputeStarted,
     OnChainPhase,
+    PayoutClaimed,
     PositionsSettled,
 )
 from channels.protocol.terms import Domain, Terms, channel_id
@@ -102,6 +103,8 @@ class FakeContract:
                 self._settle(block, transaction)
             case Close():
                 self._end(block, transaction.terms, transaction.closing.net_to_b)
+            case Claim():
+                self._claim(block, transaction)
             case _:
                 raise RevertError("not modelled")
 
@@ -115,7 +118,7 @@ class FakeContract:
         }
         block.events.append(kind(**place, **fields))
 
-    def _checkpoint(self, block: Block, call: Checkpoint) -> None:
+    def _checkpoint(self, block: Block, call: Checkpoint, *, shown: bool = False) -> None:
         channel, state = channel_id(self.domain, call.terms), call.newest.state
         view = self.view(block, channel)
         in_box = state.valid_until == 0 or block.timestamp <= state.valid_until
@@ -127,13 +130,22 @@ class FakeContract:
             view, nonce=state.nonce, portfolio_hash=portfolio_hash
         )
         self._event(
-            block, call.terms, Checkpointed, nonce=state.nonce, portfolio_hash=portfolio_hash
+            block,
+            call.terms,
+            Checkpointed,
+            nonce=state.nonce,
+            portfolio_hash=portfolio_hash,
+            portfolio=state.portfolio if shown else None,
         )
 
     def _dispute(self, block: Block, filing: Filing) -> None:
         call, newest = filing.call, filing.call.newest
         channel = channel_id(self.domain, call.terms)
         view = self.view(block, channel)
+        if view.phase is OnChainPhase.DISPUTED:
+            if newest is not None:
+                self._checkpoint(block, Checkpoint(terms=call.terms, newest=newest), shown=True)
+            return
         if view.phase is not OnChainPhase.OPEN:
             raise RevertError("WrongPhase")
         portfolio: Portfolio | None = None if view.nonce else EMPTY_PORTFOLIO
@@ -160,6 +172,21 @@ class FakeContract:
             deadline=deadline,
             count=block.world.disputes,
             portfolio=portfolio,
+        )
+
+    @staticmethod
+    def _claim(block: Block, call: Claim) -> None:
+        block.events.append(
+            PayoutClaimed(
+                token=call.token,
+                payee=call.recipient,
+                recipient=call.recipient,
+                amount=1,
+                block_number=block.number,
+                block_hash=block.hash,
+                transaction_hash=keccak(b"tx" + block.hash),
+                log_index=len(block.events),
+            )
         )
 
     def _settle(self, block: Block, call: Settle) -> None:

@@ -9,7 +9,7 @@ import trio.testing
 
 from channels.dispute import AlertCode, DutyDone, DutySubmitted, Level, Pace, watch_channels
 from channels.dispute.reports import Stream
-from channels.protocol.calls import Checkpoint, CoSigned, Settle
+from channels.protocol.calls import Checkpoint, Claim, CoSigned, Settle
 from channels.protocol.facts import OnChainPhase
 from channels.protocol.types import Party
 from tests.dispute.build import (
@@ -188,6 +188,31 @@ async def test_learns_the_portfolio_from_the_dispute(chain: FakeChain, standing:
         await stand.mine(SetPrice(feed=ETH, time=EXPIRY, price=3_000), time=EXPIRY)
         await stand.mine()
         assert chain.view_now(ID).phase is OnChainPhase.CLOSED
+
+
+async def test_learns_the_portfolio_of_a_state_filed_in_the_window(
+    chain: FakeChain, standing: Standing
+) -> None:
+    """Ours was lost, or never reached us: the other side's filing is how we can settle it."""
+    theirs = co_signed(9, make_portfolio(7, put()))
+    async with standing() as stand:
+        await stand.monitor.watch(evidence(co_signed(2)))
+        await stand.mine(filing(co_signed(2)))
+        await stand.mine(filing(theirs))
+        assert chain.view_now(ID).nonce == 9
+        await stand.mine(SetPrice(feed=ETH, time=EXPIRY, price=2_900), time=EXPIRY)
+        await stand.mine()
+        assert sent(chain) == ["settle"]
+        assert chain.blocks[-1].world.paid[ID] == (DEPOSIT + 93 * UNIT, DEPOSIT - 93 * UNIT)
+
+
+async def test_a_claim_belongs_to_no_channel(chain: FakeChain, standing: Standing) -> None:
+    async with standing() as stand:
+        await stand.monitor.watch(evidence(co_signed(40), side=Party.A))
+        claim = Claim(token=TERMS.collateral, recipient=TERMS.party_b)
+        await stand.mine(claim, filing(co_signed(3)))
+        assert sent(chain) == [40]
+        assert stand.codes == [AlertCode.STALE_DISPUTE]
 
 
 async def test_says_when_the_recorded_portfolio_is_unknown(

@@ -1,4 +1,4 @@
-"""The demo as it is run by hand: against Anvil, in one process and in two."""
+"""The demo as it is run by hand: against Anvil and Hardhat's node, in one process and in two."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import ANVIL, NO_ANVIL, ROOT, start_anvil
+from tests.conftest import (
+    ANVIL,
+    HARDHAT,
+    NO_ANVIL,
+    NO_HARDHAT,
+    ROOT,
+    start_anvil,
+    start_hardhat,
+)
 
 STEPS = {
     "Alice and Bob open a channel",
@@ -21,12 +29,16 @@ STEPS = {
 }
 
 
-@pytest.fixture(scope="module")
-def node() -> Iterator[str]:
+@pytest.fixture(scope="module", params=["anvil", "hardhat"])
+def node(request: pytest.FixtureRequest) -> Iterator[str]:
     """A node of our own: the demo moves its clock by days, and uses its well-known accounts."""
-    if not ANVIL.exists():
-        pytest.skip(NO_ANVIL)
-    process, url = start_anvil()
+    program, reason, start = {
+        "anvil": (ANVIL, NO_ANVIL, start_anvil),
+        "hardhat": (HARDHAT, NO_HARDHAT, start_hardhat),
+    }[request.param]
+    if not program.exists():
+        pytest.skip(reason)
+    process, url = start()
     yield url
     process.terminate()
     process.wait(10)

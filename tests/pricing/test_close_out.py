@@ -143,8 +143,7 @@ def test_the_lock_of_each_bucket(book: list[Held]) -> None:
             expected += need if loss is None else min(need, loss / USDC)
             bounded &= loss is not None
             most += (loss or 0) / USDC
-        # nodes of the whole feed can only add to those of a bucket alone
-        assert lock / USDC >= expected * (1 - 1e-9) - 1e-6
+        assert lock / USDC == pytest.approx(expected, rel=1e-9, abs=1e-5)
         assert not bounded or lock / USDC <= most
 
 

@@ -76,7 +76,8 @@ def test_no_settlement_price_costs_more_than_the_largest_loss(book: list[Held]) 
             assert at_infinity < min(outcomes) or abs(bucket.net_upside) < WAD // 10**6
             continue
         worst = max(0, -min(outcomes))
-        # what is paid may be short by a unit a position, and so may what is received; forwards do both
+        # what is paid may be short by a unit a position, and so may what is received: a forward is
+        # either
         assert worst <= loss <= worst + 2 * len(book)
         assert -at_infinity <= loss
 

@@ -19,7 +19,9 @@ import {IOracle} from "./IOracle.sol";
 ///
 /// @dev EIP-712 domain "AttestedOracle", version "1". The two types keep a spot from passing for a settlement price:
 /// `Spot(bytes32 feed,uint64 observedAt,uint128 price)` and `Settlement(bytes32 feed,uint64 at,uint128 price)`.
-/// **May lose funds**: trusts that fewer than `threshold` attesters collude.
+/// **May lose funds**: trusts that fewer than half of the attesters heard in a round collude. Honest ones may be added to
+/// a settlement price in its delay and to a last resort in its day. A spot serves with any k: there the colluding must be
+/// fewer than half of `threshold`.
 interface IAttestedOracle is IOracle {
     /// @notice A spot round now has `count` prices with this median (0 while below the threshold).
     event SpotSubmitted(bytes32 indexed feed, uint64 indexed observedAt, uint256 count, uint128 price);
@@ -55,7 +57,7 @@ interface IAttestedOracle is IOracle {
     error GraceNotOver(uint256 until);
     /// A settlement price is pending or known: no last resort.
     error PriceInSight();
-    /// The recorded last resort is as new as any price verified.
+    /// The recorded last resort is as new as any price verified, and the median of that round is still the same.
     error NoNewerObservation(uint256 recorded);
 
     /// @notice Adds prices observed at one time, each with its attester's signature. Skips attesters already counted.

@@ -15,10 +15,13 @@ import {IOracle} from "./IOracle.sol";
 ///   and never change the answer, whenever it is asked for. Of every older phase the caller shows that it was not.
 /// - A round without a time is missing. At most three in a row are looked past.
 /// - An answer of zero or below, or of 2^128 or more in WAD, makes the price unprovable rather than guessed.
+/// - Whether a round carries an older answer on (`answeredInRound`, deprecated) is not read: it counts as its answer at
+///   its own time.
 /// - On an L2 the sequencer must have been up for the whole window, by its uptime feed; for a spot, for an hour.
 ///
-/// @dev **May lose funds**: trusts Chainlink, that `updatedAt` never falls within a phase, and that no aggregator
-/// reports a round later than with a time before the last round's.
+/// @dev **May lose funds**: trusts Chainlink, that `updatedAt` never falls within a phase, that no aggregator reports a
+/// round later than with a time before the last round's, that no phase lacks more than three rounds in a row, and that a
+/// feed's decimals stay as they were at construction.
 interface IChainlinkOracle is IOracle {
     /// @notice A feed served: its name here, Chainlink's proxy, and the longest time between its rounds in seconds.
     struct Feed {
@@ -29,10 +32,10 @@ interface IChainlinkOracle is IOracle {
 
     /// @notice The settlement price of (feed, time) is known, for ever.
     event SettlementRecorded(bytes32 indexed feed, uint64 indexed time, uint128 price);
-    /// @notice The newest price verified at or before `time` is now this one.
+    /// @notice The newest round verified at or before `time` is now this one.
     event RoundVerified(bytes32 indexed feed, uint64 indexed time, uint80 round, uint64 observedAt, uint128 price);
-    /// @notice The last resort of (feed, time) is the newest price verified, final from `finalAt` on. Until then a newer
-    /// one may be verified, or the settlement price recorded.
+    /// @notice The last resort of (feed, time) is the newest price verified, of a round or a settlement before it, final
+    /// from `finalAt` on. Until then a newer one may be verified, or the settlement price recorded.
     event LastResortRecorded(
         bytes32 indexed feed, uint64 indexed time, uint64 observedAt, uint128 price, uint256 finalAt
     );
@@ -69,7 +72,7 @@ interface IChainlinkOracle is IOracle {
     error NotBefore(uint80 round, uint256 time);
     /// The grace has not passed yet.
     error GraceNotOver(uint256 until);
-    /// A price as new as this one is verified already; or the last resort is recorded.
+    /// A price as new as this one is verified already; or the last resort is recorded, with nothing newer settled since.
     error NoNewerObservation(uint256 verified);
 
     /// @notice Records the settlement price of `feed` at `time`. Anyone may; the price is the same whoever does.

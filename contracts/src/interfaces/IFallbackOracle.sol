@@ -7,6 +7,8 @@ import {IOracle} from "./IOracle.sol";
 /// @notice Each (feed, time) is settled once, by the first `record` that finds a price: the primary's if it is known
 /// then; from `delay` after `time` on, else the secondary's. A last resort of either serves only if neither has a price
 /// by the end of the grace.
+/// A price that is still pending at a source cannot be seen from here. It does not block a last resort, but replaces it
+/// once known, until that is final.
 /// @dev A failing source counts as one that knows nothing, and only if it had the gas that a price may take.
 interface IFallbackOracle is IOracle {
     /// @notice The settlement price of (feed, time) is known, for ever.

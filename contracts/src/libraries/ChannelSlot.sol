@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {Party, Phase} from "./Types.sol";
+import {ChannelView, Party, Phase} from "./Types.sol";
 
 /// @notice Slot 0 of a channel, one word:
 ///
@@ -35,6 +35,16 @@ library ChannelSlotLibrary {
     /// @notice A slot with this phase and nothing else: a fresh channel, or a closed one.
     function only(Phase phase_) internal pure returns (ChannelSlot) {
         return ChannelSlot.wrap(uint256(phase_));
+    }
+
+    /// @notice The slot that a view of it was decoded from.
+    function pack(ChannelView memory stored) internal pure returns (ChannelSlot) {
+        return ChannelSlot.wrap(
+            uint256(stored.phase) | uint256(stored.filer) << FILER | uint256(stored.flags) << FLAGS
+                | uint256(stored.deadline) << DEADLINE | uint256(stored.cureEndA) << CURE_END_A
+                | uint256(stored.cureEndB) << CURE_END_B | uint256(stored.nonce) << NONCE | uint256(stored.filedNonce)
+                << FILED_NONCE
+        );
     }
 
     /// @notice The stored phase. Decide by `phaseAt`, not by this.

@@ -31,18 +31,28 @@ library MarginCalls {
     }
 
     /// @notice Reverts unless a call on `party` waits for its decision and may be decided now.
-    /// @return both whether a call on the other party waits, too. Then the one that ends later goes second.
+    /// @return both whether a call on the other party waits, too.
     function requireDecidable(ChannelSlot slot, Party party, uint256 settlementGrace)
         internal
         view
         returns (bool both)
     {
         if (!Settlement.callUndecided(slot, party, settlementGrace)) revert Errors.NoCall(party);
+        uint256 from;
+        (both, from) = decidableFrom(slot, party, settlementGrace);
+        if (block.timestamp < from) revert Errors.TooEarlyToCloseOut(from);
+    }
+
+    /// @notice When an undecided call on `party` can be decided. While the other's waits, too, the later goes second.
+    function decidableFrom(ChannelSlot slot, Party party, uint256 settlementGrace)
+        internal
+        view
+        returns (bool both, uint256 from)
+    {
         Party other = party == Party.A ? Party.B : Party.A;
         both = Settlement.callUndecided(slot, other, settlementGrace);
-        uint256 from = Settlement.decidableFrom(slot, party);
+        from = Settlement.decidableFrom(slot, party);
         if (both && slot.cureEnd(party) > slot.cureEnd(other)) from += settlementGrace / 2;
-        if (block.timestamp < from) revert Errors.TooEarlyToCloseOut(from);
     }
 
     /// @notice Reverts unless these are the parameters both agreed on.

@@ -11,6 +11,9 @@ import {Party, Portfolio, Position, Spot, Terms} from "./Types.sol";
 /// @notice Run-off: settles what has expired of a portfolio and tells what remains. Pure bookkeeping; the Adjudicator
 /// compares hashes, stores and pays.
 library Settlement {
+    /// @notice How long after the last possible settlement a portfolio nobody shows is waited for.
+    uint256 internal constant ABANDON_DELAY = 180 days;
+
     /// @notice What settling a portfolio now comes to.
     struct Result {
         bytes32 spotsHash;
@@ -99,14 +102,25 @@ library Settlement {
         }
     }
 
-    /// @notice Reverts if what remains holds a position that has expired by `time`: without it `netToB` is not what all
-    /// that has expired comes to.
-    function requireComplete(Portfolio calldata portfolio, Result memory result, uint256 time) internal pure {
+    /// @notice `netToB` once everything that has expired by `time` is settled. Settles only up to `last`, and reverts if
+    /// that leaves something out.
+    function netAsOf(Terms calldata terms, Portfolio calldata portfolio, bytes32 recorded, uint256 last, uint256 time)
+        internal
+        view
+        returns (int256)
+    {
+        Result memory result = run(terms, portfolio, recorded, last);
         uint256[] memory indices = result.keptIndices;
         for (uint256 i; i < indices.length; ++i) {
             Position calldata position = portfolio.positions[indices[i]];
             if (position.expiry <= time) revert Errors.PriceUnknown(position.feed, position.expiry);
         }
+        return result.netToB;
+    }
+
+    /// @notice When a channel whose portfolio nobody showed can be abandoned.
+    function abandonFrom(ChannelSlot slot, Terms calldata terms) internal pure returns (uint256) {
+        return uint256(slot.deadline()) + terms.maxTenor + terms.settlementGrace + ABANDON_DELAY;
     }
 
     /// @notice Hash of what remains.

@@ -122,7 +122,9 @@ contract AttestedOracle is IAttestedOracle {
         bool first = recorded.recordedAt == 0;
         if (!first && _isFinal(recorded)) revert AlreadyFinal();
         (uint64 observedAt, uint128 price) = _lastVerified(feed, time);
-        if (!first && observedAt <= recorded.observedAt) revert NoNewerObservation(recorded.observedAt);
+        // Of the same round another median counts: it is that of more signatures, or of fewer liars.
+        bool isNews = observedAt > recorded.observedAt || (observedAt == recorded.observedAt && price != recorded.price);
+        if (!first && !isNews) revert NoNewerObservation(recorded.observedAt);
 
         if (first) recorded.recordedAt = uint64(block.timestamp);
         (recorded.price, recorded.observedAt) = (price, observedAt);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {AggregatorV3Interface} from "@chainlink/contracts/src/v0.8/shared/interfaces/AggregatorV3Interface.sol";
+import {LibBitmap} from "solady/utils/LibBitmap.sol";
+
 import {IAggregatorProxy} from "../interfaces/IAggregatorProxy.sol";
 import {IChainlinkOracle} from "../interfaces/IChainlinkOracle.sol";
 import {IOracle, Status} from "../interfaces/IOracle.sol";
@@ -9,6 +12,8 @@ import {GasCap} from "../libraries/GasCap.sol";
 /// @title ChainlinkOracle: the average of Chainlink's rounds, proved on chain.
 /// @notice What each call does is documented in `IChainlinkOracle`. No owner; feeds never change.
 contract ChainlinkOracle is IChainlinkOracle {
+    using LibBitmap for LibBitmap.Bitmap;
+
     uint256 internal constant HOUR = 1 hours;
     uint256 internal constant WINDOW = 30 minutes;
     /// @notice What the round live at the start may be older than a heartbeat: rounds arrive with blocks.
@@ -51,9 +56,13 @@ contract ChainlinkOracle is IChainlinkOracle {
     uint32 public immutable grace;
     /// @inheritdoc IChainlinkOracle
     address public immutable sequencerFeed;
+    /// @dev Of the deployment. A search back through the hours ends there.
+    uint256 private immutable _firstHour;
 
     mapping(bytes32 feed => Source) private _sources;
     mapping(bytes32 feed => mapping(uint64 time => uint128)) private _prices;
+    /// @dev Hours, counted from the first, whose settlement price is recorded.
+    mapping(bytes32 feed => LibBitmap.Bitmap) private _settledHours;
     mapping(bytes32 feed => mapping(uint64 time => Observation)) private _lastResorts;
 
     /// @param feeds whom to ask for what. @param sequencerFeed_ zero on a chain without a sequencer.
@@ -65,11 +74,11 @@ contract ChainlinkOracle is IChainlinkOracle {
             Feed memory feed = feeds[i];
             if (feed.proxy == address(0) || _sources[feed.feed].proxy != address(0)) revert InvalidFeeds();
             if (feed.heartbeat == 0 || feed.heartbeat > 7 days) revert InvalidFeeds();
-            uint8 decimals = IAggregatorProxy(feed.proxy).decimals();
+            uint8 decimals = AggregatorV3Interface(feed.proxy).decimals();
             if (decimals > 18) revert InvalidFeeds();
             _sources[feed.feed] = Source(feed.proxy, feed.heartbeat, uint64(10 ** (18 - decimals)));
         }
-        (sequencerFeed, grace) = (sequencerFeed_, grace_);
+        (sequencerFeed, grace, _firstHour) = (sequencerFeed_, grace_, block.timestamp / HOUR);
     }
 
     // ---- recording
@@ -88,8 +97,7 @@ contract ChainlinkOracle is IChainlinkOracle {
         if (_isStale(from, live, start)) revert TooOld(first, live.updatedAt);
 
         uint128 average = _average(from, live, next, start);
-        _prices[feed][time] = average;
-        emit SettlementRecorded(feed, time, average);
+        _settle(feed, time, average);
         return average;
     }
 
@@ -106,15 +114,19 @@ contract ChainlinkOracle is IChainlinkOracle {
     }
 
     /// @inheritdoc IOracle
-    /// @dev The last price *verified*: bring it with `verifyRound`, before this or up to a day after.
+    /// @dev The last price *verified*: bring it with `verifyRound`, before this or up to a day after. Settlement prices
+    /// recorded for earlier times count by themselves.
     function recordLastResort(bytes32 feed, uint64 time) external {
         _requireOpen(feed, time);
         uint256 graceEnd = uint256(time) + grace;
         if (block.timestamp < graceEnd) revert GraceNotOver(graceEnd);
         Observation storage newest = _lastResorts[feed][time];
-        if (newest.recordedAt != 0) revert NoNewerObservation(newest.observedAt);
-        newest.recordedAt = uint64(block.timestamp);
-        emit LastResortRecorded(feed, time, newest.observedAt, newest.price, block.timestamp + LAST_RESORT_DELAY);
+        uint64 settledAt = _lastSettled(feed, time);
+        bool isNewer = settledAt > newest.observedAt;
+        if (isNewer) (newest.price, newest.observedAt) = (_prices[feed][settledAt], settledAt);
+        if (newest.recordedAt == 0) newest.recordedAt = uint64(block.timestamp);
+        else if (!isNewer) revert NoNewerObservation(newest.observedAt);
+        emit LastResortRecorded(feed, time, newest.observedAt, newest.price, newest.recordedAt + LAST_RESORT_DELAY);
     }
 
     // ---- views
@@ -124,7 +136,7 @@ contract ChainlinkOracle is IChainlinkOracle {
         Source memory from = _sources[feed];
         if (from.proxy == address(0) || !_sequencerServes()) return (0, 0);
         int256 answer;
-        (, answer,, updatedAt,) = IAggregatorProxy(from.proxy).latestRoundData();
+        (, answer,, updatedAt,) = AggregatorV3Interface(from.proxy).latestRoundData();
         priceWad = _wadOrZero(from, answer);
         if (priceWad == 0 || updatedAt > block.timestamp) return (0, 0);
     }
@@ -211,7 +223,7 @@ contract ChainlinkOracle is IChainlinkOracle {
     /// @dev Whether a spot may be trusted: no sequencer, or one that has been up for a while.
     function _sequencerServes() private view returns (bool) {
         if (sequencerFeed == address(0)) return true;
-        (, int256 answer, uint256 startedAt,,) = IAggregatorProxy(sequencerFeed).latestRoundData();
+        (, int256 answer, uint256 startedAt,,) = AggregatorV3Interface(sequencerFeed).latestRoundData();
         return answer == UP && startedAt != 0 && block.timestamp >= startedAt + SEQUENCER_GRACE;
     }
 
@@ -258,7 +270,7 @@ contract ChainlinkOracle is IChainlinkOracle {
     /// else whoever calls could make any round go missing.
     function _round(address proxy, uint80 id) private view returns (Round memory round) {
         GasCap.ensure(ROUND_GAS);
-        bytes memory input = abi.encodeCall(IAggregatorProxy.getRoundData, (id));
+        bytes memory input = abi.encodeCall(AggregatorV3Interface.getRoundData, (id));
         (uint256 cap, bool success) = (ROUND_GAS, false);
         round.id = id;
         assembly ("memory-safe") {
@@ -285,7 +297,22 @@ contract ChainlinkOracle is IChainlinkOracle {
         return price > type(uint128).max ? 0 : price;
     }
 
-    // ---- what is open
+    // ---- what is recorded
+
+    function _settle(bytes32 feed, uint64 time, uint128 price) private {
+        _prices[feed][time] = price;
+        uint256 hour = time / HOUR;
+        if (hour >= _firstHour) _settledHours[feed].set(hour - _firstHour);
+        emit SettlementRecorded(feed, time, price);
+    }
+
+    /// @dev The last full hour up to `time`, since the deployment, whose settlement price is recorded; 0 if there is none.
+    function _lastSettled(bytes32 feed, uint64 time) private view returns (uint64) {
+        uint256 hour = time / HOUR;
+        if (hour < _firstHour) return 0;
+        uint256 found = _settledHours[feed].findLastSet(hour - _firstHour);
+        return found == LibBitmap.NOT_FOUND ? 0 : uint64((_firstHour + found) * HOUR);
+    }
 
     /// @dev Requires a full hour without a final price.
     function _requireOpen(bytes32 feed, uint64 time) private view {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {Permit, Portfolio, Position, SignedState, Spot, Terms} from "../../src/libraries/Types.sol";
+import {Party, Permit, Portfolio, Position, SignedState, Spot, Terms} from "../../src/libraries/Types.sol";
+import {Scenario} from "../../src/risk/RiskTypes.sol";
 import {ChannelTest} from "../utils/ChannelTest.sol";
 
 /// @notice What each call costs as a whole transaction: 21,000, calldata with EIP-7623's floor, refunds. Written to
@@ -9,6 +10,9 @@ import {ChannelTest} from "../utils/ChannelTest.sol";
 /// forge-config: default.isolate = true
 contract GasTest is ChannelTest {
     uint8 internal constant COUNT = 64;
+    /// What every call with 128 positions is to fit, and what no transaction may pass (EIP-7825).
+    uint256 internal constant TARGET = 15_000_000;
+    uint256 internal constant CAP = 16_777_216;
 
     // ---- measuring
 
@@ -241,5 +245,140 @@ contract GasTest is ChannelTest {
         vm.warp(EXPIRY);
         setKnown(ETH, EXPIRY, 3_210e18);
         return sendSettle(terms, portfolio);
+    }
+
+    // ---- margin: A is short of everything, with far too little
+
+    /// @dev `count` calls and puts that A has sold, a quarter each in expiries of 1, 30, 90 and 365 days, with strikes 2,650
+    /// to 3,350; digitals among the first, so that there are as many nodes as there may be.
+    function sold(uint256 count) internal view returns (Portfolio memory portfolio) {
+        portfolio = marked(0);
+        portfolio.positions = new Position[](count);
+        uint256 each = count / 4;
+        uint64[4] memory tenors = [uint64(1 days), 30 days, 90 days, 365 days];
+        for (uint256 i; i < count; ++i) {
+            uint256 place = i % each;
+            uint256 third = each / 3 + 1;
+            portfolio.positions[i] = Position({
+                feed: ETH,
+                kind: uint8(place / third),
+                expiry: uint64(block.timestamp) + 2 days + tenors[i / each],
+                strike: uint128(2_650 + 700 * (place % third) / third) * 1e18,
+                quantity: -11.5e18,
+                vol: uint128(0.5e18 + i * 0.003e18),
+                carry: 0.0421e18
+            });
+        }
+    }
+
+    /// @dev The same of two feeds: half the positions each, in one expiry.
+    function soldOfTwoFeeds(uint256 count) internal view returns (Portfolio memory portfolio) {
+        portfolio = marked(0);
+        portfolio.positions = new Position[](count);
+        uint256 half = count / 2;
+        for (uint256 i; i < count; ++i) {
+            uint256 place = i % half;
+            portfolio.positions[i] = Position({
+                feed: (i < half) == (ETH < BTC) ? ETH : BTC,
+                kind: uint8(place * 2 / half),
+                expiry: EXPIRY + 28 days,
+                strike: uint128(2_650 + 20 * (place % (half / 2))) * 1e18,
+                quantity: -11.5e18,
+                vol: uint128(0.5e18 + i * 0.003e18),
+                carry: 0.0421e18
+            });
+        }
+    }
+
+    /// @dev The dearest to value: an expiry and a carry each, all at the money, so that nothing is shared, and eight
+    /// digitals near expiry for the nodes.
+    function dearest() internal view returns (Portfolio memory portfolio) {
+        portfolio = marked(0);
+        portfolio.positions = new Position[](128);
+        for (uint256 i; i < 128; ++i) {
+            uint256 tenor = i < 8 ? 3 days : (31 + i) * 1 days;
+            portfolio.positions[i] = Position({
+                feed: ETH,
+                kind: uint8(i < 8 ? 2 : i % 2),
+                expiry: uint64(block.timestamp + tenor),
+                strike: uint128(i < 8 ? 3_070 + 10 * i : 3_100) * 1e18,
+                quantity: -11.5e18,
+                vol: 0.8e18,
+                carry: int128(int256(i) * 1e14 + 1)
+            });
+        }
+    }
+
+    /// @dev In run-off on `portfolio`, with spots of this second: A has 100,000 less what it paid, B `ofB`.
+    function runningOff(Portfolio memory portfolio, uint128 ofB) internal returns (Terms memory terms) {
+        terms = inUse();
+        bytes32 id = open(terms, DEPOSIT, ofB);
+        dispute(partyB, terms, 1, portfolio);
+        passDeadline(id);
+        setSpot(ETH, 3_123.45e18);
+        setSpot(BTC, 3_123.45e18);
+    }
+
+    function sendCallMargin(Portfolio memory portfolio, Scenario[] memory scenarios) internal returns (uint256) {
+        Terms memory terms = runningOff(portfolio, DEPOSIT);
+        return transact(partyB, callMarginData(terms, portfolio, Party.A, scenarios));
+    }
+
+    function sendCloseOut(Portfolio memory portfolio) internal returns (uint256) {
+        Terms memory terms = runningOff(portfolio, DEPOSIT);
+        Scenario[] memory worst = new Scenario[](1);
+        worst[0].number = 10; // a rise of the whole range, vols with it
+        uint32 cureEnd = abi.decode(send(partyB, callMarginData(terms, portfolio, Party.A, worst)), (uint32));
+        vm.warp(cureEnd);
+        setKnown(ETH, cureEnd, 3_123.45e18);
+        return transact(partyB, closeOutData(terms, portfolio, Party.A));
+    }
+
+    /// @dev By B, who has bought it all and has nothing to lose, or by A, with enough to release.
+    function sendRelease(Portfolio memory portfolio, bool bySeller) internal returns (uint256) {
+        if (bySeller) portfolio.netToB = -int128(2 ** 100);
+        Terms memory terms = runningOff(portfolio, DEPOSIT);
+        if (bySeller) {
+            token.mint(stranger, 2 ** 90);
+            send(stranger, depositData(terms, Party.A, 2 ** 89));
+        }
+        return transact(bySeller ? partyA : partyB, releaseData(terms, portfolio));
+    }
+
+    function test_gas_callMargin() public {
+        Scenario[] memory scenarios = new Scenario[](2);
+        (scenarios[0].number, scenarios[1].number) = (10, 10);
+        uint256 used = sendCallMargin(soldOfTwoFeeds(COUNT), scenarios);
+        record("callMargin, 64 positions, two scenarios", used, 1_060_000); // above the target of 900,000
+    }
+
+    function test_gas_callMarginInFull() public {
+        uint256 used = sendCallMargin(sold(128), new Scenario[](0));
+        record("callMargin, 128 positions, the whole margin", used, TARGET);
+    }
+
+    function test_gas_callMarginDearest() public {
+        uint256 used = sendCallMargin(dearest(), new Scenario[](0));
+        record("callMargin, the dearest 128 positions", used, CAP);
+    }
+
+    function test_gas_closeOut() public {
+        record("closeOut, 128 positions, the whole margin", sendCloseOut(sold(128)), TARGET);
+    }
+
+    function test_gas_closeOutDearest() public {
+        record("closeOut, the dearest 128 positions", sendCloseOut(dearest()), CAP);
+    }
+
+    function test_gas_release() public {
+        record("release, 128 positions, by the buyer", sendRelease(sold(128), false), TARGET);
+    }
+
+    function test_gas_releaseBySeller() public {
+        record("release, 128 positions, by the seller", sendRelease(sold(128), true), TARGET);
+    }
+
+    function test_gas_releaseDearest() public {
+        record("release, the dearest 128 positions", sendRelease(dearest(), true), CAP);
     }
 }

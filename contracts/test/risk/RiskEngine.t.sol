@@ -106,7 +106,7 @@ contract RiskEngineTest is Test {
         emit log_named_uint("dearest book, run-off lock", locked);
         vm.assertLe(full, 15_000_000);
         vm.assertLe(assessed, 15_000_000);
-        vm.assertLe(locked, 16_000_000); // above the target of 15,000,000, below the cap of EIP-7825, 16,777,216
+        vm.assertLe(locked, 15_000_000);
     }
 
     /// @dev Calls, puts and digitals of four expiries; with `eve` the first is tomorrow and has eight digital strikes near.

@@ -23,6 +23,7 @@ import {
     Terms,
     Withdrawal
 } from "../../src/libraries/Types.sol";
+import {RiskParams, Scenario} from "../../src/risk/RiskTypes.sol";
 import {TestToken} from "../../src/testing/TestToken.sol";
 import {FakeOracle} from "./FakeOracle.sol";
 import {HashingHarness} from "./HashingHarness.sol";
@@ -40,6 +41,8 @@ abstract contract ChannelTest is Test {
         "(address,address,address,address,address,uint128,address,uint32,uint32,uint32,uint32,uint32,uint32,uint16,uint128,uint16,bytes32,bytes32)";
     string private constant STATE =
         "(bytes32,uint64,uint64,(int128,uint128,uint128,uint64,(bytes32,uint128)[],(bytes32,uint8,uint64,uint128,int128,uint128,int128)[]))";
+    string private constant RISK_PARAMS =
+        "RiskParams(bytes32 feed,uint64 priceRange,uint64 volUp,uint64 volDown,uint64 lookAhead,uint64 calendar,uint64 strike,uint64 carryBase,uint64 carrySlope,uint64 shortMinimum,uint64 imFactor,uint64 shiftBase,uint64 shiftPerRootHour,uint64 runOffFactor)";
     bytes4 internal constant DISPUTE = bytes4(keccak256(bytes(string.concat("dispute(", TERMS, ")"))));
     bytes4 internal constant DISPUTE_STATE =
         bytes4(keccak256(bytes(string.concat("dispute(", TERMS, ",", STATE, ",(bytes32,bytes32),(bytes32,bytes32))"))));
@@ -104,8 +107,43 @@ abstract contract ChannelTest is Test {
         terms.maxInFlight = 16;
         terms.stalePenalty = DEPOSIT / 20;
         terms.defaultPenaltyBps = 500;
-        terms.riskHash = keccak256("risk");
+        terms.riskHash = riskHashOf(risk());
         terms.salt = keccak256("salt");
+    }
+
+    /// @dev The design's default parameters of both feeds, in order; BTC moves less, so that one never passes for the other.
+    function risk() internal pure returns (RiskParams[] memory list) {
+        list = new RiskParams[](2);
+        (uint256 eth, uint256 btc) = ETH < BTC ? (0, 1) : (1, 0);
+        for (uint256 i; i < 2; ++i) {
+            list[i] = RiskParams({
+                feed: ETH,
+                priceRange: 0.2e18,
+                volUp: 0.45e18,
+                volDown: 0.3e18,
+                lookAhead: 2 days,
+                calendar: 0.25e18,
+                strike: 0.1e18,
+                carryBase: 0.005e18,
+                carrySlope: 0.03e18,
+                shortMinimum: 0.01e18,
+                imFactor: 1.25e18,
+                shiftBase: 0.012e18,
+                shiftPerRootHour: 0.025e18,
+                runOffFactor: 2e18
+            });
+        }
+        list[eth].feed = ETH;
+        (list[btc].feed, list[btc].priceRange) = (BTC, 0.15e18);
+    }
+
+    /// @dev EIP-712 hash of the array, from the type's string.
+    function riskHashOf(RiskParams[] memory list) internal pure returns (bytes32) {
+        bytes memory hashes;
+        for (uint256 i; i < list.length; ++i) {
+            hashes = bytes.concat(hashes, keccak256(abi.encode(keccak256(bytes(RISK_PARAMS)), list[i])));
+        }
+        return keccak256(hashes);
     }
 
     function emptyPortfolio(int128 netToB) internal pure returns (Portfolio memory portfolio) {
@@ -336,6 +374,43 @@ abstract contract ChannelTest is Test {
         return abi.encodeWithSelector(DISPUTE_STATE, terms, state, a, b);
     }
 
+    /// @dev With no scenario, which asks for the whole margin.
+    function callMarginData(Terms memory terms, Portfolio memory portfolio, Party party)
+        internal
+        pure
+        returns (bytes memory)
+    {
+        return callMarginData(terms, portfolio, party, new Scenario[](0));
+    }
+
+    function callMarginData(Terms memory terms, Portfolio memory portfolio, Party party, Scenario[] memory scenarios)
+        internal
+        pure
+        returns (bytes memory)
+    {
+        return abi.encodeCall(IAdjudicator.callMargin, (terms, risk(), portfolio, party, scenarios));
+    }
+
+    function closeOutData(Terms memory terms, Portfolio memory portfolio, Party party)
+        internal
+        pure
+        returns (bytes memory)
+    {
+        return closeOutData(terms, portfolio, party, new Scenario[](0));
+    }
+
+    function closeOutData(Terms memory terms, Portfolio memory portfolio, Party party, Scenario[] memory scenarios)
+        internal
+        pure
+        returns (bytes memory)
+    {
+        return abi.encodeCall(IAdjudicator.closeOut, (terms, risk(), portfolio, party, scenarios));
+    }
+
+    function releaseData(Terms memory terms, Portfolio memory portfolio) internal pure returns (bytes memory) {
+        return abi.encodeCall(IAdjudicator.release, (terms, risk(), portfolio));
+    }
+
     function settleData(Terms memory terms, Portfolio memory portfolio) internal pure returns (bytes memory) {
         return abi.encodeCall(IAdjudicator.settle, (terms, portfolio));
     }
@@ -428,6 +503,18 @@ abstract contract ChannelTest is Test {
         send(caller, disputeData(terms));
     }
 
+    function callMargin(Terms memory terms, Portfolio memory portfolio, Party party) internal returns (uint32) {
+        return abi.decode(send(stranger, callMarginData(terms, portfolio, party)), (uint32));
+    }
+
+    function closeOut(Terms memory terms, Portfolio memory portfolio, Party party) internal {
+        send(stranger, closeOutData(terms, portfolio, party));
+    }
+
+    function release(address caller, Terms memory terms, Portfolio memory portfolio) internal returns (uint256) {
+        return abi.decode(send(caller, releaseData(terms, portfolio)), (uint256));
+    }
+
     function settle(Terms memory terms, Portfolio memory portfolio) internal returns (uint256) {
         return abi.decode(send(stranger, settleData(terms, portfolio)), (uint256));
     }
@@ -452,7 +539,7 @@ abstract contract ChannelTest is Test {
         passDeadline(id);
     }
 
-    /// @dev Writes a cure's end into slot 0, as `callMargin` will.
+    /// @dev Writes a cure's end into slot 0, as `callMargin` does of a party that is short.
     function setCureEnd(bytes32 id, Party party, uint256 cureEnd) internal {
         bytes32 slot = keccak256(abi.encode(id, CHANNELS_SLOT));
         uint256 word = uint256(vm.load(address(adjudicator), slot));
@@ -461,6 +548,11 @@ abstract contract ChannelTest is Test {
         vm.store(address(adjudicator), slot, bytes32(word));
         ChannelView memory view_ = adjudicator.channel(id);
         vm.assertEq(party == Party.A ? view_.cureEndA : view_.cureEndB, cureEnd);
+    }
+
+    /// @dev A spot of this very second.
+    function setSpot(bytes32 feed, uint256 price) internal {
+        oracle.setSpotNow(feed, price);
     }
 
     function setKnown(bytes32 feed, uint64 time, uint256 price) internal {

@@ -27,6 +27,8 @@ contract FakeOracle is IOracle {
     mapping(bytes32 => mapping(uint64 => Answer)) public answers;
     mapping(bytes32 => uint256[2]) public spots;
     bool public spotFails;
+    /// Gas a good spot takes besides its own.
+    uint256 public spotEffort;
 
     function setGrace(uint32 grace_) external {
         grace = grace_;
@@ -48,12 +50,23 @@ contract FakeOracle is IOracle {
         spots[feed] = [price, time];
     }
 
+    /// @notice A spot of this very second. Read here, since a test's own view of the time may be older than its last warp.
+    function setSpotNow(bytes32 feed, uint256 price) external {
+        spots[feed] = [price, block.timestamp];
+    }
+
     function setSpotFails(bool fails) external {
         spotFails = fails;
     }
 
+    function setSpotEffort(uint256 effort_) external {
+        spotEffort = effort_;
+    }
+
     function spot(bytes32 feed) external view returns (uint256, uint256) {
         require(!spotFails, "spot");
+        uint256 start = gasleft();
+        while (start - gasleft() < spotEffort) {}
         return (spots[feed][0], spots[feed][1]);
     }
 
