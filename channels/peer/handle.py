@@ -303,8 +303,8 @@ class PeerChannel:
         """Accept what the peer proposed at ``nonce``, and wait for its Confirm.
 
         Raises:
-            SigningRefusedError, MarginError, SignerError: our own rules or our key forbid it; it
-                was declined.
+            SigningRefusedError, MarginError, SignerError, InvalidValueError: our own rules, the
+                circuit breaker or our key forbid it; it was declined.
             PeerTimeoutError: no Confirm in time; the boxed state goes to the chain by itself.
         """
         entry = self.state.ledger.entry(nonce)
@@ -314,7 +314,7 @@ class PeerChannel:
                 await self._runner.feed(
                     events.Answer(nonce=nonce, accept=True, now=self._peer.now())
                 )
-            except (SigningRefusedError, MarginError, SignerError) as error:
+            except (SigningRefusedError, InvalidValueError, MarginError, SignerError) as error:
                 with suppress(OurError):  # the same key signs the void
                     await self.decline(nonce, m.Reason.BUSY, type(error).__name__)
                 raise

@@ -19,7 +19,7 @@ import attrs
 from channels.errors import InvalidValueError
 from channels.pricing import (
     Kind,
-    LargestLossMargin,
+    MarginModel,
     PortfolioValue,
     portfolio_value,
     settlement_payoff,
@@ -159,13 +159,16 @@ def reduces_risk(
     return after.margin(side) <= before.margin(side) and excess(after) >= excess(before)
 
 
-def apply(change: Change, portfolio: Portfolio, marks: Marks, unit: int) -> Portfolio:
-    """The portfolio that ``change`` makes of ``portfolio`` under ``marks``, margins included.
+def apply(
+    change: Change, portfolio: Portfolio, marks: Marks, unit: int, model: MarginModel
+) -> Portfolio:
+    """The portfolio that ``change`` makes of ``portfolio`` under ``marks``, with ``model``'s margins.
 
     Raises:
         InvalidValueError: the change does not fit: no such position to settle, premium at odds with
             the legs' prices, too many positions, cash beyond its bound, or a mark that is missing.
-        MarginError: the loss of a position has no bound.
+        PricingDomainError: figures that the pricing engine refuses.
+        MarginError: the model has no finite margin for the result.
     """
     if isinstance(change, Trade):
         quantities, net_to_b = _trade(change, portfolio, unit)
@@ -176,7 +179,7 @@ def apply(change: Change, portfolio: Portfolio, marks: Marks, unit: int) -> Port
         net_to_b = portfolio.net_to_b
     if abs(net_to_b) > MAX_NET:
         raise InvalidValueError(f"net_to_b would be {net_to_b}, beyond 2**126")
-    return _build(quantities, net_to_b, marks, unit)
+    return _build(quantities, net_to_b, marks, unit, model)
 
 
 def _trade(change: Trade, portfolio: Portfolio, unit: int) -> tuple[dict[Series, int], int]:
@@ -211,11 +214,13 @@ def _settle(change: Settlement, portfolio: Portfolio, unit: int) -> tuple[dict[S
     return quantities, portfolio.net_to_b - paid_to_a
 
 
-def _build(quantities: Mapping[Series, int], net_to_b: int, marks: Marks, unit: int) -> Portfolio:
+def _build(
+    quantities: Mapping[Series, int], net_to_b: int, marks: Marks, unit: int, model: MarginModel
+) -> Portfolio:
     open_series = sorted(series for series, quantity in quantities.items() if quantity)
     positions = tuple(_position(series, quantities[series], marks.series) for series in open_series)
     spots = _spots({series[0] for series in open_series}, marks.spots)
-    required = LargestLossMargin().requirements(positions, spots, marks.marked_at, unit)
+    required = model.requirements(positions, spots, marks.marked_at, unit)
     return Portfolio(
         net_to_b=net_to_b,
         margin_a=required.initial_a,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import lru_cache
 
 import attrs
 
 from channels.errors import SigningRefusedError
+from channels.pricing import MarginModel, ScanMargin
 from channels.protocol.calls import CoSigned
 from channels.protocol.changes import equity, meets_initial_margin
 from channels.protocol.facts import ChannelView, Head
@@ -178,6 +180,11 @@ class Channel:
         return meets_initial_margin(portfolio, self.contribution(side), side, self.terms.unit)
 
     @property
+    def margin_model(self) -> MarginModel:
+        """How margins follow from a state under the parameters both agreed on."""
+        return _margin_model(self.risk)
+
+    @property
     def circumstances(self) -> Circumstances:
         """What the signing rules look at."""
         return Circumstances(
@@ -195,6 +202,12 @@ class Channel:
     def newest_evidence(self) -> CoSigned | None:
         """The newest co-signed state the chain would accept; None if only nonce 0 stands."""
         return self.ledger.newest_evidence(self.clock)
+
+
+@lru_cache(maxsize=64)
+def _margin_model(risk: tuple[RiskParams, ...]) -> MarginModel:
+    """One model, and its risk arrays, for all channels of the same parameters."""
+    return ScanMargin(risk)
 
 
 def new_channel(

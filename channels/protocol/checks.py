@@ -167,7 +167,8 @@ def objection_to(channel: Channel, proposal: HalfSigned) -> tuple[Reason, str] |
     portfolio = proposal.portfolio
     try:
         expected = apply(
-            proposal.change, channel.portfolio, marks_of(portfolio), channel.terms.unit
+            *(proposal.change, channel.portfolio, marks_of(portfolio)),
+            *(channel.terms.unit, channel.margin_model),
         )
         if expected != portfolio:
             return Reason.INVALID, "the state is not the change it announces"

@@ -97,7 +97,10 @@ def _draft_sides(
     nonce = channel.ledger.highest_seen
     sides: list[Entry] = []
     for draft in drafts:
-        portfolio = apply(draft.change, channel.portfolio, draft.marks, channel.terms.unit)
+        portfolio = apply(
+            *(draft.change, channel.portfolio, draft.marks),
+            *(channel.terms.unit, channel.margin_model),
+        )
         check_content(channel, draft.change, portfolio)
         nonce = channel.side.next_nonce(nonce)
         state = State(

@@ -96,11 +96,11 @@ def test_the_maker_confirms_one(first: int, second: int) -> None:
 
 
 def test_both_sides_count_in_the_makers_margin() -> None:
-    """B can be short three puts, and so can A; a quote of four each way breaks rule 5 or margin."""
+    """B can be short twelve puts, and so can A; thirteen each way break rule 5 or margin."""
     world = opened()
     with pytest.raises((MarginError, SigningRefusedError)):
-        _send(world, 4)
-    _send(world, 3)
+        _send(world, 13)
+    _send(world, 12)
     assert world.bob.phase is Phase.PROPOSED
 
 

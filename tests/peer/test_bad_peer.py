@@ -341,7 +341,7 @@ def half_signed_trade(pair: Pair, signer: LocalSigner, **changes: Any) -> m.Prop
         channel_id=channel.channel_id,
         nonce=Party.A.next_nonce(channel.ledger.highest_seen),
         valid_until=pair.alice.chain.head.timestamp + 120,
-        portfolio=apply(change, channel.portfolio, marks, UNIT),
+        portfolio=apply(change, channel.portfolio, marks, UNIT, channel.margin_model),
     )
     state = attrs.evolve(state, **changes)
     return m.Propose(

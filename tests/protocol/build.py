@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from channels.pricing import Kind
+from channels.pricing import Kind, ScanMargin
 from channels.protocol.changes import Change, Marks, SeriesMark, Trade, TradeLeg
 from channels.protocol.channel import Timing
 from channels.protocol.eip712 import Address, keccak
@@ -24,7 +24,7 @@ ETH = feed_id("ETH-USD")
 BTC = feed_id("BTC-USD")
 STRIKE = 3_000 * WAD
 DEPOSIT = 10_000 * UNIT
-"""Of each side: covers three short puts struck at 3,000 and not four."""
+"""Of each side: covers twelve short puts struck at 3,000, sold at 100, and not thirteen."""
 FINALITY = 3
 """Blocks of the model chain after which one is final."""
 
@@ -44,6 +44,7 @@ SIGNERS = {Party.A: key("signer A"), Party.B: key("signer B")}
 STRANGER = key("stranger")
 DOMAIN = Domain(chain_id=31_337, adjudicator=place("adjudicator"))
 RISK = (RiskParams(feed=BTC), RiskParams(feed=ETH))
+MODEL = ScanMargin(RISK)
 TIMING = Timing(slot=12, box=120, void_grace=240)
 
 
@@ -134,32 +135,16 @@ def make_draft(portfolio: Portfolio, change: Change, at: int, **marks: int) -> D
     return Draft(change=change, marks=make_marks(portfolio, change, at, **marks))
 
 
-def largest_loss(portfolio: Portfolio, side: Party) -> int:
-    """What ``side`` could still lose on puts, in base units: worked out at the payoff's corners.
-
-    Independent of `channels.pricing`: a sum of puts of one expiry is piecewise linear in the price,
-    so its least value stands at zero or at a strike. Each position truncated towards zero.
-    """
-    total = 0
-    for bucket in sorted({(each.feed, each.expiry) for each in portfolio.positions}):
-        held = [each for each in portfolio.positions if (each.feed, each.expiry) == bucket]
-        assert all(each.kind == Kind.PUT for each in held), "this model knows puts only"
-        worst = 0
-        for corner in [0, *(each.strike for each in held)]:
-            value = 0
-            for each in held:
-                paid = abs(each.quantity) * max(each.strike - corner, 0) * UNIT // WAD**2
-                value += paid if each.quantity * side.sign > 0 else -paid
-            worst = min(worst, value)
-        total -= worst
-    return total
-
-
 def is_covered(portfolio: Portfolio, contribution: int, side: Party) -> bool:
-    """Whether the cash of ``side`` pays the worst that its positions can come to."""
+    """Whether the equity of ``side`` covers its initial margin."""
     return spare(portfolio, contribution, side) >= 0
 
 
 def spare(portfolio: Portfolio, contribution: int, side: Party) -> int:
-    """Cash of ``side`` beyond its largest possible loss, base units."""
-    return contribution - side.sign * portfolio.net_to_b - largest_loss(portfolio, side)
+    """Equity of ``side`` beyond its initial margin, base units; both worked out from the marks."""
+    needed = MODEL.requirements(portfolio.positions, portfolio.spots, portfolio.marked_at, UNIT)
+    value, margin = {
+        Party.A: (needed.value_a, needed.initial_a),
+        Party.B: (needed.value_b, needed.initial_b),
+    }[side]
+    return contribution - side.sign * portfolio.net_to_b + value - margin

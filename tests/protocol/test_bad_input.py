@@ -57,6 +57,7 @@ from tests.protocol.build import (
     make_leg,
     make_opening,
     make_trade,
+    spare,
     place,
 )
 from tests.protocol.world import Peer, World, half_signed, opened, signed
@@ -948,33 +949,25 @@ def test_a_feed_without_margin_parameters(world: World) -> None:
     rejected(world, half_signed(world, A, change, portfolio=forged), Reason.INVALID)
 
 
-def test_an_unbounded_short(world: World) -> None:
-    """A naked call has no largest loss: no margin covers it."""
-    change = make_trade(make_leg(1, kind=Kind.CALL))
-    right = half_signed(world, A).portfolio
-    forged = attrs.evolve(
-        right,
-        positions=(
-            Position(
-                feed=ETH,
-                kind=0,
-                expiry=EXPIRY,
-                strike=STRIKE,
-                quantity=WAD,
-                vol=6 * 10**17,
-                carry=0,
-            ),
-            *right.positions,
-        ),
-    )
-    rejected(world, half_signed(world, A, change, portfolio=forged), Reason.MARGIN)
+@pytest.mark.parametrize("kind", [Kind.CALL, Kind.FORWARD])
+def test_an_unbounded_short_needs_margin(kind: Kind) -> None:
+    """The loss has no bound, and a margin it has: of one unit, and not of a hundred."""
+    for units, covered in ((1, True), (100, False)):
+        world = opened_with()
+        change = make_trade(make_leg(units, kind=kind, price=0))
+        proposal = half_signed(world, A, change)
+        if covered:
+            world.bob.handle(propose(proposal))
+            assert world.bob.phase is Phase.RECEIVED
+        else:
+            rejected(world, proposal, Reason.MARGIN)
 
 
 @pytest.mark.parametrize(
-    ("puts", "covered"), [(2, True), (3, False)], ids=["covered", "one too many"]
+    ("puts", "covered"), [(11, True), (12, False)], ids=["covered", "one too many"]
 )
-def test_margin_covers_the_largest_loss(world: World, puts: int, covered: bool) -> None:
-    """B is short 1 put and has 10,100; 3 puts at 3,000 need 9,000; 4 need 12,000, with 10,400."""
+def test_equity_covers_the_initial_margin(world: World, puts: int, covered: bool) -> None:
+    """B is short one put; twelve need 8,575.49 beside what they are worth, thirteen 9,290.12."""
     proposal = half_signed(world, A, make_trade(make_leg(puts)))
     if covered:
         world.bob.handle(propose(proposal))
@@ -984,10 +977,11 @@ def test_margin_covers_the_largest_loss(world: World, puts: int, covered: bool) 
 
 
 def test_margin_off_by_one_unit_of_cash() -> None:
-    """B can be short 2 puts of 5,000 against exactly 10,000 at no premium, and not a unit less."""
+    """B may sell two puts of 5,000 for nothing with just what they need, and not with a unit less."""
     change = make_trade(make_leg(2, strike=5_000 * WAD, price=0))
+    needed = -spare(half_signed(opened_with(), A, change).portfolio, 0, B)
     for missing, taken in ((0, True), (1, False)):
-        world = opened_with(deposit_b=10_000 * UNIT - missing)
+        world = opened_with(deposit_b=needed - missing)
         proposal = half_signed(world, A, change)
         if taken:
             world.bob.handle(propose(proposal))

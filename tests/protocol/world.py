@@ -588,7 +588,7 @@ def half_signed(
     dealt = make_trade() if change is None else change
     if "portfolio" not in forced:
         marks = make_marks(receiver.portfolio, dealt, world.chain.time, spot=spot)
-        forced["portfolio"] = apply(dealt, receiver.portfolio, marks, UNIT)
+        forced["portfolio"] = apply(dealt, receiver.portfolio, marks, UNIT, receiver.margin_model)
     forced.setdefault("nonce", by.next_nonce(receiver.ledger.highest_seen))
     forced.setdefault("valid_until", world.chain.time + TIMING.box)
     state = State(channel_id=channel, **forced)

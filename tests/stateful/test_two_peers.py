@@ -179,7 +179,7 @@ class TwoPeers(RuleBasedStateMachine):
 
     @rule(
         side=SIDES,
-        quantity=st.sampled_from([1, -1, 2, -2]),
+        quantity=st.sampled_from([2, -2, 6, -6]),
         strike=st.integers(0, 1),
         price=st.integers(50, 60),
         spot=st.none() | st.integers(2_900, 3_100),
