@@ -157,7 +157,7 @@ _MARGIN: Final = {
         "send those of the opening, complete and sorted by feed",
     ),
     "CallUndecided": _chains(
-        "the party was called already and nothing is decided",
+        "a call on that party waits for its decision, and holds up a second one",
         "wait for the close-out, or for the call to lapse",
     ),
     "NoCall": _chains(
@@ -177,8 +177,12 @@ _MARGIN: Final = {
         "bring the oracle a newer price, or wait for one",
     ),
     "PriceUnknown": _chains(
-        "the oracle does not know a price that decides, or a margin call holds it back",
+        "the oracle does not know a price that decides",
         "record the price with the oracle; without one the positions run off",
+    ),
+    "NotSettled": _chains(
+        "a position has expired and is still in the portfolio",
+        "settle first; what expired after the end of an undecided cure waits for its decision",
     ),
     "NotShort": _chains(
         "the party's equity covers what is shown of its maintenance margin",

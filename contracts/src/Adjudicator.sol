@@ -250,14 +250,11 @@ contract Adjudicator is IAdjudicator, ReentrancyLock {
         ChannelSlot slot = channel_.slot;
         Phase phase = slot.phaseAt(block.timestamp);
         if (phase != Phase.Disputed && phase != Phase.RunOff) revert Errors.WrongPhase(phase);
-        if (Settlement.callUndecided(slot, party, terms.settlementGrace)) {
-            revert Errors.CallUndecided(party, slot.cureEnd(party));
-        }
+        MarginCalls.requireCallable(slot, party, terms.settlementGrace);
         MarginCalls.requireFreshMarks(slot, terms, portfolio.markedAt);
         MarginCalls.requireAgreed(terms, risk);
 
-        int256 netToB =
-            Settlement.netAsOf(terms, portfolio, _recorded(channel_, slot), block.timestamp, block.timestamp);
+        int256 netToB = Settlement.netAsOf(terms, portfolio, _recorded(channel_, slot), block.timestamp);
         RiskEngineCalls.Query memory query = _query(terms, block.timestamp, MarginCalls.spots(terms, portfolio));
         (int256 equity, uint256 maintenance) =
             _requireShort(query, portfolio, risk, scenarios, party, channel_.contributions.unclampedCash(party, netToB));
@@ -279,14 +276,15 @@ contract Adjudicator is IAdjudicator, ReentrancyLock {
         Channel storage channel_ = _channels[id];
         ChannelSlot slot = channel_.slot;
         _requireRunOff(slot);
-        bool both = MarginCalls.requireDecidable(slot, party, terms.settlementGrace);
+        MarginCalls.requireDecidable(slot, party, terms.settlementGrace);
         MarginCalls.requireAgreed(terms, risk);
 
         uint256 time = slot.cureEnd(party);
-        int256 netToB = Settlement.netAsOf(terms, portfolio, _recorded(channel_, slot), time, time);
+        int256 netToB = Settlement.netAsOf(terms, portfolio, _recorded(channel_, slot), time);
         RiskEngineCalls.Query memory query = _query(terms, time, MarginCalls.pricesAt(terms, portfolio, time));
         Contributions contributions = channel_.contributions;
         _requireShort(query, portfolio, risk, scenarios, party, contributions.unclampedCash(party, netToB));
+        bool both = MarginCalls.together(slot, terms.cureWindow);
         int256 value = RiskEngineCalls.closeOutValue(query, portfolio, risk, both ? int256(0) : _side(party));
 
         (uint256 cashA, uint256 cashB) = contributions.cash(Payoff.moveNet(netToB, value));
@@ -320,15 +318,14 @@ contract Adjudicator is IAdjudicator, ReentrancyLock {
         }
         MarginCalls.requireAgreed(terms, risk);
 
-        // What expired after the end of the other's undecided cure has two possible outcomes. Paying by one of them would
-        // leave the releasing party the choice (rule 7).
-        uint256 last = Settlement.horizon(slot, terms.settlementGrace);
-        int256 netToB = Settlement.netAsOf(terms, portfolio, _recorded(channel_, slot), last, block.timestamp);
+        // Settled first, so that what is paid rests on prices that stand: one that the oracle told later, or the decision of
+        // the other's call, could change the outcome of what has expired (rules 7 and 8).
+        Settlement.requireSettled(portfolio, _recorded(channel_, slot));
         RiskEngineCalls.Query memory query = _query(terms, block.timestamp, MarginCalls.spots(terms, portfolio));
         uint256 locked = RiskEngineCalls.runOffLock(query, portfolio, risk, _side(party));
         if (_filedStale(slot, terms) && slot.filer() == party) locked += terms.stalePenalty;
         Contributions contributions = channel_.contributions;
-        (uint256 cashA, uint256 cashB) = contributions.cash(netToB);
+        (uint256 cashA, uint256 cashB) = contributions.cash(portfolio.netToB);
         amount = party == Party.A ? cashA : cashB;
         if (amount <= locked) revert Errors.NothingToRelease(amount, locked);
         amount -= locked;

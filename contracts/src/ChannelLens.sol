@@ -93,7 +93,7 @@ contract ChannelLens is IChannelLens {
     {
         ChannelView memory view_ = adjudicator.channel(adjudicator.channelId(terms));
         contributions = ContributionsLibrary.pack(view_.contributionA, view_.contributionB);
-        netToB = Settlement.netAsOf(terms, portfolio, Hashing.hash(portfolio), block.timestamp, block.timestamp);
+        netToB = Settlement.netAsOf(terms, portfolio, Hashing.hash(portfolio), block.timestamp);
     }
 
     function _open(Portfolio calldata portfolio) private view returns (Position[] memory open) {
@@ -126,11 +126,22 @@ contract ChannelLens is IChannelLens {
             decided = Settlement.decidableFrom(slot, party) + terms.settlementGrace;
             uint256 cureEnd = slot.cureEnd(party);
             deposit = block.timestamp < cureEnd ? Span(block.timestamp, cureEnd) : Span(decided, 0);
-            (, uint256 from) = MarginCalls.decidableFrom(slot, party, terms.settlementGrace);
-            closeOut = Span(_later(from), decided);
+            closeOut = Span(_later(MarginCalls.decidableFrom(slot, party, terms.settlementGrace)), decided);
         }
-        callMargin = Span(decided, 0);
+        callMargin = Span(_callableFrom(slot, terms, party, decided), 0);
         if (!slot.released(party)) release = Span(decided > slot.deadline() ? decided : slot.deadline(), 0);
+    }
+
+    /// @dev A second call on `party` waits for the other's, too.
+    function _callableFrom(ChannelSlot slot, Terms calldata terms, Party party, uint256 from)
+        private
+        view
+        returns (uint256)
+    {
+        Party other = party == Party.A ? Party.B : Party.A;
+        if (slot.cureEnd(party) == 0 || !Settlement.callUndecided(slot, other, terms.settlementGrace)) return from;
+        uint256 lapse = Settlement.decidableFrom(slot, other) + terms.settlementGrace;
+        return lapse > from ? lapse : from;
     }
 
     function _now() private view returns (Span memory) {

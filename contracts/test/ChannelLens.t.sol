@@ -76,6 +76,12 @@ contract ChannelLensTest is ChannelTest {
         _agrees(terms, portfolio);
         vm.warp(hour + 5 hours);
         _agrees(terms, portfolio);
+        vm.warp(hour + terms.settlementGrace); // the first has lapsed, and its second waits for the other's
+        _agrees(terms, portfolio);
+        vm.assertEq(lens.agenda(terms).callMarginA.from, hour + 5 hours + terms.settlementGrace);
+        setCureEnd(id, Party.B, hour + terms.settlementGrace); // not before A's lapse: no half to wait
+        _agrees(terms, portfolio);
+        vm.assertEq(lens.agenda(terms).closeOutB.from, hour + terms.settlementGrace);
     }
 
     /// @dev Tries every call at every moment the agenda names.
@@ -107,8 +113,8 @@ contract ChannelLensTest is ChannelTest {
         }
     }
 
-    /// @dev Whether the contract takes the call now; that a party is not short, or has nothing to release, is no answer to
-    /// when.
+    /// @dev Whether the contract takes the call now; that a party is not short, has nothing to release, or has to settle
+    /// first, is no answer to when.
     function _taken(uint256 call, Terms memory terms, Portfolio memory portfolio) private returns (bool) {
         bytes32 id = adjudicator.channelId(terms);
         setSpot(ETH, 4_000e18);
@@ -132,7 +138,9 @@ contract ChannelLensTest is ChannelTest {
         (bool success, bytes memory result) = address(adjudicator).call(data);
         if (call == 3) return abi.decode(result, (bool));
         if (success) return true;
-        return bytes4(result) == Errors.NotShort.selector || bytes4(result) == Errors.NothingToRelease.selector;
+        bytes4 why = bytes4(result);
+        return why == Errors.NotShort.selector || why == Errors.NothingToRelease.selector
+            || why == Errors.NotSettled.selector;
     }
 
     function _data(uint256 call, Terms memory terms, Portfolio memory portfolio, uint64 nonce)

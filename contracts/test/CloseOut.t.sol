@@ -435,18 +435,121 @@ contract CloseOutTest is MarginTest {
         assertClosed(id, 180_000e6 + value, -180_000e6 - value);
     }
 
-    /// @dev Once the earlier call has lapsed, the later one is a call on one party again.
+    /// @dev The lapse of the earlier call changes nothing for the later one: still the vols signed, still no penalty.
     function test_both_afterTheFirstHasLapsed() public {
         (Terms memory terms, bytes32 id, Portfolio memory portfolio) = bothCalled(2 hours);
         uint64 endB = CURE_END + 2 hours;
         setKnown(ETH, endB, 3_100e18);
         vm.warp(CURE_END + terms.settlementGrace);
-        int256 value = closeOutValue(portfolio, 3_100e18, endB, Party.B);
+        fails(closeOutData(terms, portfolio, Party.A), abi.encodeWithSelector(Errors.NoCall.selector, Party.A));
+        int256 value = closeOutValue(portfolio, 3_100e18, endB, Party.None);
         bytes memory data = closeOutData(terms, portfolio, Party.B);
         vm.expectEmit(address(adjudicator));
-        emit Events.ClosedOut(id, Party.B, value, 3_000e6);
+        emit Events.ClosedOut(id, Party.B, value, 0);
         send(stranger, data);
-        assertClosed(id, 183_000e6 + value, -183_000e6 - value);
+        assertClosed(id, 180_000e6 + value, -180_000e6 - value);
+    }
+
+    /// @dev Ends up to the cure of a day apart are one call on both, whichever is decided; an hour more and each bears its
+    /// own default.
+    function test_both_byTheEnds() public {
+        for (uint256 i; i < 6; ++i) {
+            uint256 snapshot = vm.snapshotState();
+            (Party first, uint64 apart) = (parties[i % 2], uint64(23 + i / 2) * 1 hours);
+            (Terms memory terms, bytes32 id, Portfolio memory portfolio) = calledOneAfterTheOther(first, apart);
+            Party second = otherOf(first);
+            bool both = i < 4;
+            uint64 end = CURE_END + apart;
+            vm.assertEq(first == Party.A ? adjudicator.channel(id).cureEndB : adjudicator.channel(id).cureEndA, end);
+            uint64[2] memory ends = [CURE_END, end];
+            vm.warp(end + terms.settlementGrace / 2);
+            for (uint256 j; j < 2; ++j) {
+                uint256 between = vm.snapshotState();
+                Party party = j == 0 ? first : second;
+                setKnown(ETH, ends[j], 3_100e18);
+                int256 value = closeOutValue(portfolio, 3_100e18, ends[j], both ? Party.None : party);
+                int256 penalty = both ? int256(0) : side(party) * 3_000e6;
+                closeOut(terms, portfolio, party);
+                assertClosed(id, 180_000e6 + value - penalty, -180_000e6 - value + penalty);
+                vm.revertToState(between);
+            }
+            vm.revertToState(snapshot);
+        }
+    }
+
+    /// @dev Both short at 3,100; `first` called an hour into the window, the other at `apart` from that.
+    function calledOneAfterTheOther(Party first, uint256 apart)
+        private
+        returns (Terms memory terms, bytes32 id, Portfolio memory portfolio)
+    {
+        portfolio = bothShort();
+        (terms, id) = called(portfolio, first, DEPOSIT, 3_100e18);
+        vm.warp(START + 1 hours + apart);
+        setSpot(ETH, 3_100e18);
+        callMargin(terms, portfolio, otherOf(first));
+    }
+
+    /// @dev The later call waits if the earlier has not lapsed when the later becomes decidable: an hour before the lapse it
+    /// still waits half the grace, at the lapse it doesn't, whatever the time of the decision.
+    function test_afterTheOther_waitsUnlessThatHasLapsed() public {
+        for (uint256 i; i < 4; ++i) {
+            uint256 snapshot = vm.snapshotState();
+            Party first = parties[i % 2];
+            uint64 apart = i < 2 ? 5 days - 1 hours : 5 days;
+            (Terms memory terms, bytes32 id, Portfolio memory portfolio) = calledOneAfterTheOther(first, apart);
+            uint64 end = CURE_END + apart;
+            setKnown(ETH, end, 3_100e18);
+            bytes memory data = closeOutData(terms, portfolio, otherOf(first));
+            uint256 from = i < 2 ? end + terms.settlementGrace / 2 : end;
+            bytes memory early = abi.encodeWithSelector(Errors.TooEarlyToCloseOut.selector, from);
+            vm.warp(from - 1);
+            fails(data, early);
+            vm.warp(from);
+            send(stranger, data);
+            assertPhase(id, Phase.Closed);
+            vm.revertToState(snapshot);
+        }
+    }
+
+    /// @dev Ends of one cure's length before the deadline: both calls can be decided from the deadline on, and the later end
+    /// goes second.
+    function test_both_theLaterEndGoesSecond_inTheWindow() public {
+        Terms memory terms = defaultTerms();
+        (terms.disputeWindow, terms.cureWindow) = (4 days, 1 hours);
+        bytes32 id = open(terms, DEPOSIT, DEPOSIT);
+        Portfolio memory portfolio = bothShort();
+        dispute(partyA, terms, 1, portfolio);
+        setSpot(ETH, 3_100e18);
+        uint32 endA = callMargin(terms, portfolio, Party.A);
+        vm.warp(endA - 1);
+        setSpot(ETH, 3_100e18);
+        uint32 endB = callMargin(terms, portfolio, Party.B);
+        vm.assertEq(endB, endA + 1 hours);
+        setKnown(ETH, endA, 3_100e18);
+        setKnown(ETH, endB, 3_100e18);
+        uint256 half = START + 4 days + terms.settlementGrace / 2;
+        bytes memory data = closeOutData(terms, portfolio, Party.B);
+        vm.warp(half - 1);
+        fails(data, abi.encodeWithSelector(Errors.TooEarlyToCloseOut.selector, half));
+        uint256 snapshot = vm.snapshotState();
+        closeOut(terms, portfolio, Party.A);
+        assertPhase(id, Phase.Closed);
+        vm.revertToState(snapshot);
+        vm.warp(half);
+        send(stranger, data);
+        int256 value = closeOutValue(portfolio, 3_100e18, endB, Party.None);
+        assertClosed(id, 180_000e6 + value, -180_000e6 - value);
+    }
+
+    /// @dev A call that lapsed before the other was called does not count.
+    function test_notBoth_calledAfterTheOthersLapse() public {
+        (Terms memory terms, bytes32 id, Portfolio memory portfolio) = calledOneAfterTheOther(Party.B, 6 days + 20 hours);
+        uint64 endA = CURE_END + 6 days + 20 hours;
+        setKnown(ETH, endA, 3_100e18);
+        int256 value = closeOutValue(portfolio, 3_100e18, endA, Party.A);
+        vm.warp(endA);
+        closeOut(terms, portfolio, Party.A);
+        assertClosed(id, 177_000e6 + value, -177_000e6 - value);
     }
 
     // ---- waterfall

@@ -281,7 +281,7 @@ contract MarginCallTest is MarginTest {
         fails(data, wrongPhase(Phase.Closed));
     }
 
-    /// @dev One undecided call a party at a time; the other party is free to be called.
+    /// @dev One undecided call a party at a time.
     function test_refuses_aSecondCall_untilItHasLapsed() public {
         Portfolio memory portfolio = shortCalls(Party.A);
         (Terms memory terms, bytes32 id) = called(portfolio, Party.A, DEPOSIT, SPOT);
@@ -327,6 +327,36 @@ contract MarginCallTest is MarginTest {
         vm.assertEq(view_.cureEndA, CURE_END);
         vm.assertEq(view_.cureEndB, cureEnd);
         vm.assertEq(cureEnd, CURE_END + 2 hours);
+    }
+
+    /// @dev A second call on a party waits for the other's first to lapse; a first one never does.
+    function test_refuses_aSecondCall_whileTheOthersIsUndecided() public {
+        for (uint256 i; i < 2; ++i) {
+            uint256 snapshot = vm.snapshotState();
+            (Party first, Party second) = (parties[i], parties[1 - i]);
+            Portfolio memory portfolio = straddle();
+            (Terms memory terms,) = called(portfolio, first, DEPOSIT, 3_000e18);
+            vm.warp(START + 21 hours);
+            setSpot(ETH, 3_000e18);
+            uint32 end = callMargin(terms, portfolio, second);
+            vm.assertEq(end, CURE_END + 20 hours);
+            bytes memory data = callMarginData(terms, portfolio, first);
+            bytes memory undecided = abi.encodeWithSelector(Errors.CallUndecided.selector, second, end);
+            vm.warp(CURE_END + terms.settlementGrace); // its own has lapsed
+            setSpot(ETH, 3_000e18);
+            fails(data, undecided);
+            vm.warp(end + terms.settlementGrace - 1);
+            setSpot(ETH, 3_000e18);
+            fails(data, undecided);
+            vm.warp(end + terms.settlementGrace);
+            setSpot(ETH, 3_000e18);
+            vm.assertEq(abi.decode(send(stranger, data), (uint256)), end + 6 days);
+            fails(
+                callMarginData(terms, portfolio, second),
+                abi.encodeWithSelector(Errors.CallUndecided.selector, first, end + 6 days)
+            );
+            vm.revertToState(snapshot);
+        }
     }
 
     /// @dev 300 forwards are too many for the deposit of either side.

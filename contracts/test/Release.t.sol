@@ -123,23 +123,53 @@ contract ReleaseTest is MarginTest {
         assertClosed(id, D, -D);
     }
 
-    /// @dev What has expired counts at its settlement price, whether or not `settle` ran.
-    function test_expired_countAtTheirSettlementPrice() public {
+    /// @dev From its expiry on, what has expired must have been settled, at its price or its last resort; what is paid rests
+    /// on what was recorded then.
+    function test_expired_mustBeSettledFirst() public {
         Portfolio memory portfolio = forwards(Party.A, EXPIRY, 20);
-        (Terms memory terms,) = runOff(portfolio);
+        portfolio.positions = two(portfolio.positions[0], option(0, LATER, 3_000e18, 1e18)); // bought: locks nothing
+        (Terms memory terms, bytes32 id) = runOff(portfolio);
         bytes memory data = releaseData(terms, portfolio);
-        bytes memory unknown = abi.encodeWithSelector(Errors.PriceUnknown.selector, ETH, EXPIRY);
+        bytes memory unsettled = abi.encodeWithSelector(Errors.NotSettled.selector, ETH, EXPIRY);
+        vm.warp(EXPIRY - 1);
+        setSpot(ETH, 3_000e18);
+        uint256 snapshot = vm.snapshotState();
+        send(partyA, data); // it is open, and locked
+        vm.revertToState(snapshot);
         vm.warp(EXPIRY);
-        fails(partyA, data, unknown);
+        setSpot(ETH, 3_000e18);
+        fails(partyA, data, unsettled);
         setLastResort(ETH, EXPIRY, 2_000e18);
         vm.warp(EXPIRY + terms.settlementGrace - 1);
-        fails(partyA, data, unknown);
-        vm.warp(EXPIRY + terms.settlementGrace);
-        uint256 snapshot = vm.snapshotState();
-        vm.assertEq(abi.decode(send(partyA, data), (uint256)), DEPOSIT - 20_000e6);
-        vm.revertToState(snapshot);
+        setSpot(ETH, 3_000e18);
+        vm.assertEq(settle(terms, portfolio), 0);
+        fails(partyA, data, unsettled);
+        snapshot = vm.snapshotState();
         setKnown(ETH, EXPIRY, 2_500e18);
-        vm.assertEq(abi.decode(send(partyA, data), (uint256)), DEPOSIT - 10_000e6);
+        fails(partyA, data, unsettled); // a price alone settles nothing
+        releasesOnceSettled(terms, id, portfolio, 10_000e6);
+        vm.revertToState(snapshot);
+        vm.warp(EXPIRY + terms.settlementGrace);
+        setSpot(ETH, 3_000e18);
+        fails(partyA, data, unsettled);
+        releasesOnceSettled(terms, id, portfolio, 20_000e6);
+    }
+
+    /// @dev A has lost `loss` on what has expired; the option is left.
+    function releasesOnceSettled(Terms memory terms, bytes32 id, Portfolio memory portfolio, uint128 loss) private {
+        Portfolio memory left = onePosition();
+        left.positions[0] = portfolio.positions[1];
+        left.netToB = int128(loss);
+        vm.assertEq(settle(terms, portfolio), 1);
+        vm.assertEq(adjudicator.channel(id).portfolioHash, harness.hashPortfolio(left));
+        fails(
+            partyA,
+            releaseData(terms, portfolio),
+            abi.encodeWithSelector(
+                Errors.PortfolioMismatch.selector, harness.hashPortfolio(left), harness.hashPortfolio(portfolio)
+            )
+        );
+        vm.assertEq(release(partyA, terms, left), DEPOSIT - loss);
     }
 
     /// @dev Cash equal to the lock releases nothing and keeps the one time; a unit more is paid.

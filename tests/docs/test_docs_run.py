@@ -147,20 +147,21 @@ async def main() -> None:
             deposit=stake, peer_deposit=stake,
         )
         expiry = local.next_expiry
-        near, far = (Call(FEED, strike=strike, expiry=expiry) for strike in (3_000, 3_200))
+        call = Call(FEED, strike=3_000, expiry=expiry)
         try:
-            await channel.request_quote([Leg(near, quantity=1)])
+            await channel.request_quote([Leg(call, quantity=20)])
         except RejectedError:
             pass
         else:
-            raise AssertionError("a short call without a bound was quoted")
-        quotes = await channel.request_quote([Leg(near, quantity=1), Leg(far, quantity=-1)])
+            raise AssertionError("more was quoted than the deposit covers")
+        quotes = await channel.request_quote([Leg(call, quantity=1)])
         await quotes.best().accept()
+        assert 0 < channel.portfolio.margin_b < stake
         put = Put(FEED, strike=3_000, expiry=expiry)
         quotes = await channel.request_quote([Leg(put, quantity=-2)])
         assert quotes.best().premium < 0, "the seller is paid"
         await quotes.best().accept()
-        assert len(channel.portfolio.positions) == 3
+        assert len(channel.portfolio.positions) == 2
 
 trio.run(main)
 """

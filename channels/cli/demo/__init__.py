@@ -190,11 +190,13 @@ def run_demo(*, market: Path | None, rpc: str | None, two_processes: bool, as_js
         print(f"option-channels: {error}", file=sys.stderr)
         return 1
     except BaseExceptionGroup as group:
-        known, unknown = group.split(ChannelsError)
+        # Rich exits when nobody reads any more, as with `| head`: there is no one to tell either.
+        known, unknown = group.split((ChannelsError, SystemExit))
         if unknown is not None or known is None:
             raise
         for each in _leaves(known):
-            print(f"option-channels: {each}", file=sys.stderr)
+            if not isinstance(each, SystemExit):
+                print(f"option-channels: {each}", file=sys.stderr)
         return 1
     return 0 if balanced else 1
 

@@ -41,18 +41,20 @@ import {
 /// | abandon        | reverts | reverts | reverts       | yes (5) | reverts |
 ///
 /// (1) not for a party whose cure has ended, until its margin call is decided. `claim` belongs to no channel.
-/// (2) one undecided call a party at a time, on marks that were fresh when the dispute was filed.
+/// (2) one undecided call a party at a time, a second one not while the other party's is undecided; on marks that were
+/// fresh when the dispute was filed.
 /// (3) from the later of the cure's end and the deadline on, for `settlementGrace`; then the call lapses.
-/// (4) by a party, for itself, once, while no call on it is undecided and every expired position has a price.
+/// (4) by a party, for itself, once, while no call on it is undecided and everything that has expired is settled.
 /// (5) 180 days after the last possible settlement, and only if `settle` never ran.
 ///
 /// A margin call in full: everything in its decision is as of the cure's end, so that nobody gains by choosing a
 /// block (rule 7): prices, times to expiry, age of the marks, which positions have expired. What has expired counts at
 /// its settlement price; what is open at the price of the full hour at which the cure ends, known from the oracle; a
 /// feed without one blocks the close-out, and its positions run off. Nothing but a close-out ends a call early, also no
-/// newer state and no top-up: the test is made once, at the price of the cure's end. While calls on both parties are
-/// undecided, nobody is favoured: the value is at the vols signed and no penalty is due; and the call that ends later can
-/// be decided only from half of `settlementGrace` after the later of its end and the deadline on.
+/// newer state and no top-up: the test is made once, at the price of the cure's end. Where both parties are called, the
+/// later call before the earlier's cure has ended, nobody is favoured: the value is at the vols signed and no penalty is
+/// due. A call that ends later than an undecided one on the other can be decided only from half of `settlementGrace`
+/// after the later of its end and the deadline on. All of it hangs on stored ends, not on the time of the decision.
 ///
 /// @dev Trusted assumptions, **may lose funds** where they fail: the collateral is a plain ERC-20 (no fee on transfer,
 /// no rebasing); the oracle's prices; each party's signer key, and that it follows the signing rules.
@@ -217,7 +219,7 @@ interface IAdjudicator {
     ) external;
 
     /// @notice In run-off, pays the calling party its cash above what its open positions may still take: the run-off lock
-    /// at the oracle's spot, and a stale penalty it owes. Only for a party, once.
+    /// at the oracle's spot, and a stale penalty it owes. Only for a party, once. `settle` goes first.
     /// @return amount what was paid, pushed or left to `claim`. Reverts if there is nothing, so that the one time is kept.
     function release(Terms calldata terms, RiskParams[] calldata risk, Portfolio calldata portfolio)
         external

@@ -80,7 +80,7 @@ library Errors {
 
     /// The margin parameters are not those that the terms' `riskHash` commits to.
     error RiskMismatch(bytes32 expected, bytes32 given);
-    /// That party was called, and the call is undecided: one at a time.
+    /// That party was called, and the call is undecided: one at a time, and no second one while the other's waits.
     error CallUndecided(Party party, uint256 cureEnd);
     /// No call on that party is undecided: it was never called, or the call has lapsed.
     error NoCall(Party party);
@@ -90,11 +90,12 @@ library Errors {
     error MarksTooOld(uint256 markedAt, uint256 oldest);
     /// The oracle's spot is older than `maxPriceAge`, or it has none (0).
     error SpotTooOld(bytes32 feed, uint256 updatedAt);
-    /// There is no price for that time (yet): of a position that has expired, or of a cure's end; or what expired then
-    /// waits for the decision of a margin call.
+    /// There is no price for that time (yet): of a position that has expired, or of a cure's end.
     error PriceUnknown(bytes32 feed, uint256 time);
     /// The party's equity covers what is shown of its maintenance margin.
     error NotShort(int256 equity, uint256 maintenance);
+    /// A position has expired and is still in the portfolio: `settle` comes first.
+    error NotSettled(bytes32 feed, uint256 expiry);
     /// Only a party may, for itself.
     error NotAParty(address caller);
     /// That party has had its release.

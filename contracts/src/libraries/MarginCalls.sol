@@ -30,29 +30,47 @@ library MarginCalls {
         if (markedAt + terms.maxMarkAge < filedAt) revert Errors.MarksTooOld(markedAt, filedAt - terms.maxMarkAge);
     }
 
+    /// @notice Reverts if `party` cannot be called yet: one undecided call at a time.
+    function requireCallable(ChannelSlot slot, Party party, uint256 settlementGrace) internal view {
+        Party other = party == Party.A ? Party.B : Party.A;
+        if (Settlement.callUndecided(slot, party, settlementGrace)) {
+            revert Errors.CallUndecided(party, slot.cureEnd(party));
+        }
+        // A second call would overwrite an end that the decision of the other's call looks at.
+        if (slot.cureEnd(party) != 0 && Settlement.callUndecided(slot, other, settlementGrace)) {
+            revert Errors.CallUndecided(other, slot.cureEnd(other));
+        }
+    }
+
     /// @notice Reverts unless a call on `party` waits for its decision and may be decided now.
-    /// @return both whether a call on the other party waits, too.
-    function requireDecidable(ChannelSlot slot, Party party, uint256 settlementGrace)
-        internal
-        view
-        returns (bool both)
-    {
+    function requireDecidable(ChannelSlot slot, Party party, uint256 settlementGrace) internal view {
         if (!Settlement.callUndecided(slot, party, settlementGrace)) revert Errors.NoCall(party);
-        uint256 from;
-        (both, from) = decidableFrom(slot, party, settlementGrace);
+        uint256 from = decidableFrom(slot, party, settlementGrace);
         if (block.timestamp < from) revert Errors.TooEarlyToCloseOut(from);
     }
 
-    /// @notice When an undecided call on `party` can be decided. While the other's waits, too, the later goes second.
+    /// @notice When a call on `party` can be decided: half of the grace later if one on the other ended before and has not
+    /// lapsed by then, so that the earlier goes first.
+    /// @dev Of stored ends alone, as `together`: what the time of the decision could change would be an option to wait.
     function decidableFrom(ChannelSlot slot, Party party, uint256 settlementGrace)
         internal
-        view
-        returns (bool both, uint256 from)
+        pure
+        returns (uint256 from)
     {
         Party other = party == Party.A ? Party.B : Party.A;
-        both = Settlement.callUndecided(slot, other, settlementGrace);
         from = Settlement.decidableFrom(slot, party);
-        if (both && slot.cureEnd(party) > slot.cureEnd(other)) from += settlementGrace / 2;
+        uint256 end = slot.cureEnd(other);
+        if (end != 0 && end < slot.cureEnd(party) && from < Settlement.decidableFrom(slot, other) + settlementGrace) {
+            from += settlementGrace / 2;
+        }
+    }
+
+    /// @notice Whether both parties were called and the later call was made before the earlier's cure ended: then nobody is
+    /// favoured. Who is called cannot bring that about once its own cure has ended.
+    function together(ChannelSlot slot, uint256 cureWindow) internal pure returns (bool) {
+        (uint256 endA, uint256 endB) = (slot.cureEnd(Party.A), slot.cureEnd(Party.B));
+        if (endA == 0 || endB == 0) return false;
+        return (endA < endB ? endB - endA : endA - endB) <= cureWindow;
     }
 
     /// @notice Reverts unless these are the parameters both agreed on.

@@ -102,20 +102,30 @@ library Settlement {
         }
     }
 
-    /// @notice `netToB` once everything that has expired by `time` is settled. Settles only up to `last`, and reverts if
-    /// that leaves something out.
-    function netAsOf(Terms calldata terms, Portfolio calldata portfolio, bytes32 recorded, uint256 last, uint256 time)
+    /// @notice `netToB` once everything that has expired by `time` is settled; reverts if something lacks its price.
+    function netAsOf(Terms calldata terms, Portfolio calldata portfolio, bytes32 recorded, uint256 time)
         internal
         view
         returns (int256)
     {
-        Result memory result = run(terms, portfolio, recorded, last);
+        Result memory result = run(terms, portfolio, recorded, time);
         uint256[] memory indices = result.keptIndices;
         for (uint256 i; i < indices.length; ++i) {
             Position calldata position = portfolio.positions[indices[i]];
             if (position.expiry <= time) revert Errors.PriceUnknown(position.feed, position.expiry);
         }
         return result.netToB;
+    }
+
+    /// @notice Reverts unless `portfolio` is the recorded one and holds nothing that has expired.
+    function requireSettled(Portfolio calldata portfolio, bytes32 recorded) internal view {
+        bytes32 given = Hashing.hash(portfolio);
+        if (given != recorded) revert Errors.PortfolioMismatch(recorded, given);
+        Position[] calldata positions = portfolio.positions;
+        for (uint256 i; i < positions.length; ++i) {
+            Position calldata position = positions[i];
+            if (position.expiry <= block.timestamp) revert Errors.NotSettled(position.feed, position.expiry);
+        }
     }
 
     /// @notice When a channel whose portfolio nobody showed can be abandoned.

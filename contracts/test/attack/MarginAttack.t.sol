@@ -138,67 +138,105 @@ contract MarginAttackTest is MarginTest {
     /// @dev B holds on to A's cash with a position of one wei that runs for a year: it locks one unit.
     /// Stopped by the lock being that of the positions alone: `runOffLock` in release (Adjudicator.sol), not all cash.
     function test_attack_oneWeiLongDatedPosition_keepsTheOtherFromReleasing() public {
-        Portfolio memory portfolio = onePosition();
         uint64 far = uint64(START) + 399 days;
-        portfolio.positions = two(option(0, EXPIRY, 3_000e18, -1e18), option(0, far, 3_000e18, -1));
-        (Terms memory terms, bytes32 id) = runOff(portfolio);
+        Portfolio memory all = onePosition();
+        all.positions = two(option(0, EXPIRY, 3_000e18, -1e18), option(0, far, 3_000e18, -1));
+        Portfolio memory left = onePosition();
+        (left.netToB, left.positions[0]) = (100e6, all.positions[1]);
+        (Terms memory terms, bytes32 id) = runOff(all);
         vm.warp(EXPIRY);
         setKnown(ETH, EXPIRY, 3_100e18);
         setSpot(ETH, 3_100e18);
-        vm.assertEq(release(partyA, terms, portfolio), DEPOSIT - 100e6 - 1);
-        vm.assertEq(release(partyB, terms, portfolio), DEPOSIT + 100e6); // a bought option locks nothing
+        settle(terms, all);
+        vm.assertEq(release(partyA, terms, left), DEPOSIT - 100e6 - 1);
+        vm.assertEq(release(partyB, terms, left), DEPOSIT + 100e6); // a bought option locks nothing
         vm.warp(far);
         setKnown(ETH, far, 9_000e18);
-        settle(terms, portfolio);
+        settle(terms, left);
         assertClosed(id, -100e6, 100e6);
     }
 
     /// @dev A position of one wei that has expired without a price holds a release up until its last resort, no longer.
-    /// Bounded by the grace of `OracleReader.settlementPrice`; the wait itself is `PriceUnknown` in Settlement.sol.
+    /// Bounded by the grace of `OracleReader.settlementPrice`; the wait itself is `requireSettled` in Settlement.sol.
     function test_attack_oneWeiExpiredPosition_keepsTheOtherFromReleasing() public {
-        Portfolio memory portfolio = onePosition();
         uint64 odd = EXPIRY + 1; // not a full hour: no oracle prices it
-        portfolio.positions[0] = option(0, odd, 3_000e18, -1);
-        (Terms memory terms,) = runOff(portfolio);
+        Portfolio memory all = onePosition();
+        all.positions = two(option(0, odd, 3_000e18, -1), option(0, LATER, 3_000e18, 1e18));
+        Portfolio memory left = onePosition();
+        left.positions[0] = all.positions[1];
+        (Terms memory terms,) = runOff(all);
         oracle.set(ETH, odd, Status.Never, 0);
-        bytes memory data = releaseData(terms, portfolio);
+        bytes memory data = releaseData(terms, all);
         vm.warp(odd);
-        fails(partyA, data, abi.encodeWithSelector(Errors.PriceUnknown.selector, ETH, odd));
+        setSpot(ETH, 3_100e18);
+        vm.assertEq(settle(terms, all), 0);
+        fails(partyA, data, abi.encodeWithSelector(Errors.NotSettled.selector, ETH, odd));
         vm.warp(odd + terms.settlementGrace);
-        vm.assertEq(abi.decode(send(partyA, data), (uint256)), DEPOSIT);
+        setSpot(ETH, 3_100e18);
+        vm.assertEq(settle(terms, all), 1);
+        vm.assertEq(release(partyA, terms, left), DEPOSIT);
     }
 
     /// @dev B is called, its cure has ended; a position that expires after that is worth one thing settled and another as of
     /// the cure's end. A would be released the one, and paid the other by the close-out.
-    /// Stopped by `Settlement.horizon` as the `last` of release (Adjudicator.sol).
+    /// Stopped by `requireSettled` in release (Adjudicator.sol), and by `Settlement.horizon` in settle.
     function test_attack_releaseWhileTheOthersCallIsUndecided() public {
         uint64 expiry = CURE_END + 1 hours;
-        Portfolio memory portfolio = onePosition();
-        portfolio.positions = two(forward(Party.A, expiry, 2), forward(Party.A, LATER, 10));
-        (Terms memory terms, bytes32 id) = called(portfolio, Party.B, 10_000e6, 3_500e18);
+        Portfolio memory all = onePosition();
+        all.positions = two(forward(Party.A, expiry, 2), forward(Party.A, LATER, 10));
+        (Terms memory terms, bytes32 id) = called(all, Party.B, 10_000e6, 3_500e18);
         vm.warp(CURE_END);
         setKnown(ETH, CURE_END, 3_500e18);
         setSpot(ETH, 3_500e18);
         uint256 snapshot = vm.snapshotState();
-        release(partyA, terms, portfolio); // nothing has expired yet
+        release(partyA, terms, all); // nothing has expired yet
         vm.revertToState(snapshot);
-        vm.warp(expiry);
         setKnown(ETH, expiry, 3_600e18);
-        setSpot(ETH, 3_500e18);
-        bytes memory data = releaseData(terms, portfolio);
-        bytes memory unknown = abi.encodeWithSelector(Errors.PriceUnknown.selector, ETH, expiry);
-        fails(partyA, data, unknown);
-        vm.warp(CURE_END + terms.settlementGrace - 1);
-        setSpot(ETH, 3_500e18);
-        fails(partyA, data, unknown);
+        bytes memory data = releaseData(terms, all);
+        uint256[2] memory times = [uint256(expiry), CURE_END + terms.settlementGrace - 1];
+        for (uint256 i; i < 2; ++i) {
+            vm.warp(times[i]);
+            setSpot(ETH, 3_500e18);
+            vm.assertEq(settle(terms, all), 0);
+            fails(partyA, data, abi.encodeWithSelector(Errors.NotSettled.selector, ETH, expiry));
+        }
         snapshot = vm.snapshotState();
-        closeOut(terms, portfolio, Party.B);
+        closeOut(terms, all, Party.B);
         assertClosed(id, 6_000e6, -6_000e6); // twelve forwards at 3,500; no margin was signed, so no penalty
         vm.revertToState(snapshot);
         vm.warp(CURE_END + terms.settlementGrace); // lapsed
         setSpot(ETH, 3_500e18);
-        uint256 lock = lockOf(portfolio, 3_500e18, Party.A);
-        vm.assertEq(abi.decode(send(partyA, data), (uint256)), DEPOSIT + 1_200e6 - lock);
+        vm.assertEq(settle(terms, all), 1);
+        Portfolio memory left = forwards(Party.A, LATER, 10);
+        left.netToB = -1_200e6;
+        uint256 lock = lockOf(left, 3_500e18, Party.A);
+        vm.assertEq(release(partyA, terms, left), DEPOSIT + 1_200e6 - lock);
+    }
+
+    /// @dev A takes its cash out at the signed spot of an oracle long dead, which then speaks, of a price that suits B: were
+    /// the release not recorded, B would be paid again by it.
+    /// Stopped by `requireSettled` in release (Adjudicator.sol): the price that it rests on stands.
+    function test_attack_releasedAtTheSignedSpot_thenTheOracleSpeaks() public {
+        uint64 far = EXPIRY + 60 days;
+        Portfolio memory all = onePosition(); // at the signed spot A receives 1,000 of it
+        all.positions = two(all.positions[0], option(0, far, 3_000e18, 1e18));
+        Portfolio memory left = onePosition();
+        (left.netToB, left.positions[0]) = (-1_000e6, all.positions[1]);
+        for (uint256 i; i < 2; ++i) {
+            uint256 snapshot = vm.snapshotState();
+            (Terms memory terms, bytes32 id) = runOff(all);
+            vm.warp(EXPIRY + terms.settlementGrace + 30 days);
+            setSpot(ETH, 2_000e18);
+            fails(partyA, releaseData(terms, all), abi.encodeWithSelector(Errors.NotSettled.selector, ETH, EXPIRY));
+            settle(terms, all);
+            if (i == 1) vm.assertEq(release(partyA, terms, left), DEPOSIT + 1_000e6);
+            setKnown(ETH, EXPIRY, 2_000e18); // A would receive nothing
+            setKnown(ETH, far, 2_000e18);
+            vm.warp(far);
+            settle(terms, left);
+            assertClosed(id, 1_000e6, -1_000e6);
+            vm.revertToState(snapshot);
+        }
     }
 
     /// @dev After a release whoever abandons gets no more than by settling.
@@ -451,83 +489,6 @@ contract MarginAttackTest is MarginTest {
         );
         int256 equity = int256(uint256(enough)) + 20_000e6 + asSigned.valueA;
         vm.assertTrue(equity < int256(asSigned.maintenanceA) - 10_000e6); // short by far at the vols signed
-    }
-
-    // ---- both called
-
-    /// @dev Both are short and called at once: whoever is quicker gains nothing by it.
-    /// Stopped by `both ? 0` and by `if (!both)` in closeOut (Adjudicator.sol).
-    function test_attack_bothCalled_raceToCloseOutTheOther() public {
-        int256[2] memory gains;
-        for (uint256 i; i < 2; ++i) {
-            uint256 snapshot = vm.snapshotState();
-            (Terms memory terms,, Portfolio memory portfolio) = bothCalled(0);
-            vm.warp(CURE_END);
-            setKnown(ETH, CURE_END, 3_100e18);
-            send(addressOf(parties[i]), closeOutData(terms, portfolio, otherOf(parties[i])));
-            gains[i] = gainOf(partyA);
-            assertConserved();
-            vm.revertToState(snapshot);
-        }
-        vm.assertEq(gains[0], gains[1]);
-    }
-
-    /// @dev B is called two hours after A. By then the price suits A, who would rather have B's end decide.
-    /// Stopped by `from += settlementGrace / 2` in MarginCalls.sol: the earlier end has half a grace to itself.
-    function test_attack_bothCalled_theLaterEndFirst() public {
-        (Terms memory terms, bytes32 id, Portfolio memory portfolio) = bothCalled(2 hours);
-        uint64 endB = CURE_END + 2 hours;
-        setKnown(ETH, endB, 2_900e18);
-        vm.warp(endB);
-        bytes memory data = closeOutData(terms, portfolio, Party.B);
-        bytes memory early =
-            abi.encodeWithSelector(Errors.TooEarlyToCloseOut.selector, uint256(endB) + terms.settlementGrace / 2);
-        fails(partyA, data, early);
-        setKnown(ETH, CURE_END, 3_100e18); // takes its time
-        fails(partyA, data, early);
-        int256 value = closeOutValue(portfolio, 3_100e18, CURE_END, Party.None);
-        send(partyB, closeOutData(terms, portfolio, Party.A));
-        assertClosed(id, 180_000e6 + value, -180_000e6 - value);
-    }
-
-    /// @dev The same with A as the later one: the order is that of the ends, not of the parties.
-    function test_attack_bothCalled_theLaterEndFirst_ofA() public {
-        Portfolio memory portfolio = bothShort();
-        (Terms memory terms,) = called(portfolio, Party.B, DEPOSIT, 3_100e18);
-        vm.warp(START + 3 hours);
-        setSpot(ETH, 3_100e18);
-        uint32 endA = callMargin(terms, portfolio, Party.A);
-        setKnown(ETH, endA, 3_300e18);
-        vm.warp(endA);
-        fails(
-            closeOutData(terms, portfolio, Party.A),
-            abi.encodeWithSelector(Errors.TooEarlyToCloseOut.selector, uint256(endA) + terms.settlementGrace / 2)
-        );
-        setKnown(ETH, CURE_END, 3_100e18);
-        closeOut(terms, portfolio, Party.B);
-        assertConserved();
-    }
-
-    /// @dev Positions that end between the two cures: settling waits for the earlier one, whichever is named.
-    /// Stopped by both comparisons of `Settlement.horizon`.
-    function test_attack_bothCalled_settleBetweenTheEnds() public {
-        for (uint256 i; i < 2; ++i) {
-            uint256 snapshot = vm.snapshotState();
-            Party first = parties[i];
-            Portfolio memory portfolio = bothShort();
-            uint64 expiry = CURE_END + 1 hours;
-            portfolio.positions = two(forward(Party.A, expiry, 20), portfolio.positions[0]);
-            (Terms memory terms,) = called(portfolio, first, DEPOSIT, 3_100e18);
-            vm.warp(START + 3 hours);
-            setSpot(ETH, 3_100e18);
-            callMargin(terms, portfolio, otherOf(first));
-            setKnown(ETH, expiry, 4_000e18);
-            vm.warp(CURE_END + 2 hours);
-            vm.assertEq(settle(terms, portfolio), 0);
-            vm.warp(CURE_END + terms.settlementGrace); // the first has lapsed, the second's end is later
-            vm.assertEq(settle(terms, portfolio), 1);
-            vm.revertToState(snapshot);
-        }
     }
 
     // ---- reentrancy

@@ -1,0 +1,103 @@
+"""What the contract keeps and tells, and how a channel ends: common to all of its calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+from channels.protocol.eip712 import Address, digest
+from channels.protocol.facts import OnChainPhase
+from channels.protocol.terms import Domain, Terms, channel_id
+from channels.protocol.types import EMPTY_PORTFOLIO, Portfolio, State
+from channels.testing.oracle import ModelOracle
+from channels.testing.record import NOTHING, ChannelRecord
+from channels.testing.refusals import Refusals
+from channels.testing.token import ModelToken
+from channels.testing.vault import Vault
+
+__all__ = ["Storage"]
+
+_UINT32 = 2**32
+
+
+class Storage:
+    """Channels, tokens and oracles of one Adjudicator."""
+
+    def __init__(
+        self, domain: Domain, *, tokens: Iterable[ModelToken], oracles: Iterable[ModelOracle]
+    ) -> None:
+        """Deploy at ``domain``; terms may name these tokens and oracles only."""
+        self.domain = domain
+        self.dispute_count = 0
+        """Disputes ever filed."""
+        self._records: dict[bytes, ChannelRecord] = {}
+        self._portfolios = {EMPTY_PORTFOLIO.struct_hash: EMPTY_PORTFOLIO}
+        self._vault = Vault(domain.adjudicator, tokens)
+        self._oracles = {each.address: each for each in oracles}
+
+    # ---- views
+
+    def channel_id(self, terms: Terms) -> bytes:
+        """Identifier of the channel of these terms."""
+        return channel_id(self.domain, terms)
+
+    def channel(self, terms: Terms) -> ChannelRecord:
+        """What is stored of the channel of these terms."""
+        return self._records.get(self.channel_id(terms), NOTHING)
+
+    def phase(self, terms: Terms, *, now: int) -> OnChainPhase:
+        """The phase that counts at ``now``."""
+        return self.channel(terms).phase_at(now)
+
+    def claimable(self, token: Address, payee: Address) -> int:
+        """Failed payouts of ``token`` that ``payee`` can claim."""
+        return self._vault.claimable(token, payee)
+
+    def recorded_portfolio(self, terms: Terms) -> Portfolio | None:
+        """The portfolio recorded, None if it was never shown: then the contract has its hash only.
+
+        What somebody who reads the transactions and the events knows.
+        """
+        return self._portfolios.get(self.channel(terms).expected_hash)
+
+    # ---- shared by the calls
+
+    def _digest(self, struct_hash: bytes) -> bytes:
+        return digest(self.domain.separator, struct_hash)
+
+    def _store(self, terms: Terms, record: ChannelRecord) -> None:
+        self._records[self.channel_id(terms)] = record
+
+    def _record(self, terms: Terms, state: State) -> None:
+        record = self.channel(terms)
+        hashed = state.portfolio.struct_hash
+        self._store(terms, attrs.evolve(record, nonce=state.nonce, portfolio_hash=hashed))
+
+    def _show(self, portfolio: Portfolio) -> None:
+        self._portfolios[portfolio.struct_hash] = portfolio
+
+    def _check_phase(
+        self, refusals: Refusals, terms: Terms, now: int, *allowed: OnChainPhase
+    ) -> OnChainPhase:
+        phase = self.phase(terms, now=now)
+        refusals.when(phase not in allowed, "WrongPhase", phase=phase)
+        return phase
+
+    def _check_portfolio(self, refusals: Refusals, terms: Terms, portfolio: Portfolio) -> None:
+        recorded, given = self.channel(terms).expected_hash, portfolio.struct_hash
+        refusals.when(recorded != given, "PortfolioMismatch", recorded=recorded, given=given)
+
+    def _check_id(self, refusals: Refusals, terms: Terms, given: bytes) -> None:
+        expected = self.channel_id(terms)
+        refusals.when(expected != given, "WrongChannel", expected=expected, given=given)
+
+    def _end(self, terms: Terms, cash: tuple[int, int]) -> None:
+        """Pay everything and clear what is stored; a channel once closed stays so."""
+        self._vault.pay(terms, cash)
+        self._store(terms, ChannelRecord(phase=OnChainPhase.CLOSED))
+
+
+def check_time(refusals: Refusals, time: int) -> None:
+    """Note a time that the contract cannot store."""
+    refusals.when(time >= _UINT32, "TimeOverflow")

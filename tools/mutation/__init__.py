@@ -1,0 +1,1 @@
+"""Mutation testing of the contracts; `tools/mutate.py` is the command."""
