@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FORGE := tools/forge
 
-.PHONY: demo test check forge-test docs contracts bench fuzz clean
+.PHONY: demo test check forge-test docs contracts bench fuzz prove mutate clean
 
 $(VENV)/runtime.stamp: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -52,8 +52,15 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench
 
 fuzz: $(VENV)/dev.stamp node_modules/.stamp
-	OPTION_CHANNELS_FUZZ=1 $(BIN)/pytest tests/stateful tests/protocol
+	OPTION_CHANNELS_FUZZ=1 $(BIN)/pytest tests/stateful tests/protocol tests/testing
 	FOUNDRY_PROFILE=fuzz $(FORGE) test
+
+prove: $(VENV)/dev.stamp node_modules/.stamp
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[prove]'
+	$(BIN)/python tools/prove.py
+
+mutate: $(VENV)/dev.stamp node_modules/.stamp
+	$(BIN)/python -m tools.mutate --sample 130 --seed 7 --minutes 120
 
 clean:
 	rm -rf $(VENV) node_modules tools/hardhat/node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

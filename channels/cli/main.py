@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from channels import __version__
+from channels.cli.backtest import backtest
 
 __all__ = ["main"]
 
@@ -19,6 +20,9 @@ def main() -> None:
     """Trade options with a counterparty in a state channel."""
     # What the library logs it also reports; a command shows it in its own way.
     logging.getLogger("channels").addHandler(logging.NullHandler())
+
+
+main.add_command(backtest)
 
 
 @main.command()

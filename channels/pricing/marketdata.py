@@ -1,4 +1,4 @@
-"""Option markets read from files of Deribit's option summaries, as integers.
+"""Option markets read from Deribit's option summaries, recorded or of the moment, as integers.
 
 One row is one option at one time. Index and futures price are those of the row's own moment: the
 rows of one snapshot are some seconds apart, so every quote keeps its own.
@@ -8,102 +8,34 @@ from __future__ import annotations
 
 import csv
 import gzip
-import re
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 import attrs
 
 from channels.errors import InvalidValueError
 from channels.pricing.black76 import implied_carry
+from channels.pricing.instruments import Instrument, parse_name
 from channels.pricing.kinds import Kind
-from channels.units import WAD, from_wad
+from channels.units import WAD
 
 __all__ = [
     "ExpiryMarks",
-    "ListedOption",
     "MarketSnapshot",
     "OptionQuote",
-    "parse_option_name",
+    "read_book_summary",
     "read_snapshots",
 ]
 
-_MONTHS: Final = (
-    *("JAN", "FEB", "MAR", "APR", "MAY", "JUN"),
-    *("JUL", "AUG", "SEP", "OCT", "NOV", "DEC"),
-)
-_EXPIRY_HOUR: Final = 8
-_NAME: Final = re.compile(
-    r"(?P<base>[A-Z0-9]+?)(?:_(?P<quote>[A-Z0-9]+))?"
-    r"-(?P<day>[1-9]|[12]\d|3[01])(?P<month>[A-Z]{3})(?P<year>\d{2})"
-    r"-(?P<strike>\d+(?:d\d+)?)-(?P<kind>[CP])",
-    re.ASCII,
-)
-_KINDS: Final = {"C": Kind.CALL, "P": Kind.PUT, "call": Kind.CALL, "put": Kind.PUT}
-
-
-@attrs.frozen(kw_only=True)
-class ListedOption:
-    """What an exchange's option name says.
-
-    ``quote`` is empty for an option quoted and settled in its coin, else the currency of a linear
-    one, such as ``USDC``. Expiry in Unix seconds (08:00 UTC), strike in WAD.
-    """
-
-    base: str
-    quote: str = ""
-    expiry: int
-    strike: int
-    kind: Kind
-
-    @property
-    def name(self) -> str:
-        """Name of the instrument, the inverse of `parse_option_name`."""
-        when = datetime.fromtimestamp(self.expiry, UTC)
-        pair = f"{self.base}_{self.quote}" if self.quote else self.base
-        strike = f"{from_wad(self.strike):f}".replace(".", "d")
-        date = f"{when.day}{_MONTHS[when.month - 1]}{when:%y}"
-        return f"{pair}-{date}-{strike}-{'C' if self.kind is Kind.CALL else 'P'}"
-
-
-def parse_option_name(name: str) -> ListedOption:
-    """Read an option's name: ``ETH-27MAR26-3000-C`` or ``ETH_USDC-27MAR26-3000-C``.
-
-    A ``d`` in the strike is its decimal point (``XRP_USDC-27MAR26-0d55-P``).
-
-    Raises:
-        InvalidValueError: not the name of an option.
-
-    >>> parse_option_name("ETH_USDC-27MAR26-3000-C").quote
-    'USDC'
-    """
-    match = _NAME.fullmatch(name)
-    if match is None or match["month"] not in _MONTHS:
-        raise InvalidValueError(f"{name!r} is no option's name such as ETH-27MAR26-3000-C")
-    try:
-        when = datetime(
-            2000 + int(match["year"]),
-            _MONTHS.index(match["month"]) + 1,
-            int(match["day"]),
-            _EXPIRY_HOUR,
-            tzinfo=UTC,
-        )
-    except ValueError as error:
-        raise InvalidValueError(f"{name!r} expires on no day of the calendar") from error
-    return ListedOption(
-        base=match["base"],
-        quote=match["quote"] or "",
-        expiry=int(when.timestamp()),
-        strike=_wad(match["strike"].replace("d", ".")),
-        kind=_KINDS[match["kind"]],
-    )
+_KINDS: Final = {"call": Kind.CALL, "put": Kind.PUT}
 
 
 @attrs.frozen(kw_only=True)
@@ -115,7 +47,7 @@ class OptionQuote:
     is that of the mark; Black-76 on ``forward`` with it gives the mark again.
     """
 
-    instrument: ListedOption
+    instrument: Instrument
     at: int
     spot: int
     forward: int
@@ -195,6 +127,74 @@ def read_snapshots(path: str | Path) -> Iterator[MarketSnapshot]:
             )
 
 
+def read_book_summary(path: str | Path) -> MarketSnapshot:
+    """Read the answer of Deribit's ``public/get_book_summary_by_currency``, saved as a file.
+
+    Its list of results alone will do too. Futures, perpetuals and combos are left out. The time is
+    that of the newest row; the spot of a row is its ``estimated_delivery_price``, which is the
+    index but for the last half hour of an expiry.
+
+    Raises:
+        InvalidValueError: no such answer, an error in place of one, no option in it, or a malformed
+            row, with the file's name and the row's number.
+    """
+    source = Path(path)
+    try:
+        # numbers stay the decimals that were sent
+        answer = json.loads(source.read_bytes(), parse_float=str, parse_int=str)
+    except ValueError as error:
+        raise InvalidValueError(f"{source.name} is no JSON: {error}") from error
+    rows = answer.get("result") if isinstance(answer, dict) else answer
+    if not isinstance(rows, list):
+        raise InvalidValueError(f"{source.name} holds no list of book summaries")
+    quotes = []
+    for number, row in enumerate(rows, 1):
+        try:
+            quote = _summary(row)
+        except InvalidValueError as error:
+            raise InvalidValueError(f"{source.name}, row {number}: {error}") from error
+        if quote is not None:
+            quotes.append(quote)
+    if not quotes:
+        raise InvalidValueError(f"{source.name} holds no options")
+    return MarketSnapshot(
+        at=max(quote.at for quote in quotes),
+        spot=_lower_median(quote.spot for quote in quotes),
+        quotes=tuple(quotes),
+    )
+
+
+def _summary(row: Any) -> OptionQuote | None:
+    """Return a row as a quote; None of what is no option."""
+    if not isinstance(row, dict):
+        raise InvalidValueError("is no object")
+    if row.get("mark_iv") is None:
+        return None
+    texts = {key: "" if value is None else str(value) for key, value in row.items()}
+    missing = [key for key in _SUMMARY if key not in texts]
+    if missing:
+        raise InvalidValueError(f"no {', '.join(missing)}")
+    time, name, index, futures, bid, ask, mark, vol = (texts[key] for key in _SUMMARY)
+    return _quote(
+        at=_wad(time) // (1_000 * WAD),
+        name=name,
+        index=index,
+        futures=futures,
+        prices=(bid, ask, mark),
+        vol=_not_negative("mark_iv", vol) // 100,
+    )
+
+
+_SUMMARY: Final = (
+    "creation_timestamp",
+    "instrument_name",
+    "estimated_delivery_price",
+    "underlying_price",
+    "bid_price",
+    "ask_price",
+    "mark_price",
+    "mark_iv",
+)
 _REQUIRED: Final = (
     "timestamp",
     "instrument_name",
@@ -218,7 +218,7 @@ def _opened(source: Path) -> Iterator[TextIO]:
             yield stream
 
 
-def _rows(stream: TextIO, name: str) -> Iterator[OptionQuote]:
+def _rows(stream: TextIO, source: str) -> Iterator[OptionQuote]:
     reader = csv.reader(stream)
     try:
         header: Sequence[str] = next(reader, ())
@@ -230,38 +230,54 @@ def _rows(stream: TextIO, name: str) -> Iterator[OptionQuote]:
         for row in reader:
             if len(row) != len(header):
                 raise InvalidValueError(f"{len(row)} columns, the header has {len(header)}")
-            quote = _quote(*required(row))
+            time, name, index, futures, bid, ask, mark, vol = required(row)
+            quote = _quote(
+                at=_seconds(time),
+                name=name,
+                index=index,
+                futures=futures,
+                prices=(bid, ask, mark),
+                vol=_not_negative("implied_volatility", vol),
+            )
             for column, index in checked:
                 _check(column, row[index], quote.instrument)
             yield quote
     except (InvalidValueError, csv.Error, EOFError, OSError, UnicodeDecodeError) as error:
         raise InvalidValueError(
-            f"{name}, line {max(reader.line_num, 1)}: {error}",
+            f"{source}, line {max(reader.line_num, 1)}: {error}",
             next_step="repair or remove that row",
         ) from error
 
 
 def _quote(
-    timestamp: str, name: str, index: str, futures: str, bid: str, ask: str, mark: str, vol: str
+    *, at: int, name: str, index: str, futures: str, prices: tuple[str, str, str], vol: int
 ) -> OptionQuote:
-    instrument = parse_option_name(name)
+    instrument = _option(name)
     forward = _positive("futures_price", futures)
     # a linear option is quoted in the strike's currency already
     per_quote = WAD if instrument.quote else forward
-    half = WAD // 2
+    bid, ask, mark = prices
     return OptionQuote(
         instrument=instrument,
-        at=_seconds(timestamp),
+        at=at,
         spot=_positive("index_price", index),
         forward=forward,
         bid=_scaled("bid_price", bid, per_quote, 0),
         ask=_scaled("ask_price", ask, per_quote, WAD - 1),
-        mark=_scaled("mark_price", mark, per_quote, half),
-        vol=_not_negative("implied_volatility", vol),
+        mark=_scaled("mark_price", mark, per_quote, WAD // 2),
+        vol=vol,
     )
 
 
-def _check(column: str, text: str, instrument: ListedOption) -> None:
+@lru_cache(maxsize=8192)
+def _option(name: str) -> Instrument:
+    instrument = parse_name(name)
+    if instrument.kind not in (Kind.CALL, Kind.PUT):
+        raise InvalidValueError(f"{name!r} is no option")
+    return instrument
+
+
+def _check(column: str, text: str, instrument: Instrument) -> None:
     if column == "expiry_datetime":
         agrees = _seconds(text) == instrument.expiry
     elif column == "strike":

@@ -162,7 +162,7 @@ def reduces_risk(
 def apply(
     change: Change, portfolio: Portfolio, marks: Marks, unit: int, model: MarginModel
 ) -> Portfolio:
-    """The portfolio that ``change`` makes of ``portfolio`` under ``marks``, with ``model``'s margins.
+    """The portfolio that ``change`` makes of ``portfolio`` under ``marks``, margins by ``model``.
 
     Raises:
         InvalidValueError: the change does not fit: no such position to settle, premium at odds with

@@ -46,7 +46,7 @@ class MarginCalls(Storage):
         self._check_portfolio(refusals, terms, call.portfolio)
         check_risk(refusals, call.risk, terms)
         self._check_no_call(refusals, terms, called, now)
-        if record.cure_ends[called]:
+        if record.called_together(terms):
             self._check_no_call(refusals, terms, called.other, now)
         oldest = record.deadline - terms.dispute_window - terms.max_mark_age
         marked_at = call.portfolio.marked_at
@@ -144,7 +144,7 @@ class MarginCalls(Storage):
         at: int,
         now: int,
     ) -> Settlement:
-        """The portfolio with what has expired ``at`` that time as cash; a lack of prices is noted."""
+        """The portfolio with what has expired by ``at`` as cash; a lack of prices is noted."""
         terms = call.terms
         oracle = self._oracles[terms.oracle]
         done = settle_expired(call.portfolio, terms, oracle, until=at, now=now)

@@ -250,7 +250,7 @@ contract Adjudicator is IAdjudicator, ReentrancyLock {
         ChannelSlot slot = channel_.slot;
         Phase phase = slot.phaseAt(block.timestamp);
         if (phase != Phase.Disputed && phase != Phase.RunOff) revert Errors.WrongPhase(phase);
-        MarginCalls.requireCallable(slot, party, terms.settlementGrace);
+        MarginCalls.requireCallable(slot, party, terms.settlementGrace, terms.cureWindow);
         MarginCalls.requireFreshMarks(slot, terms, portfolio.markedAt);
         MarginCalls.requireAgreed(terms, risk);
 

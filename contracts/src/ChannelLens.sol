@@ -139,7 +139,8 @@ contract ChannelLens is IChannelLens {
         returns (uint256)
     {
         Party other = party == Party.A ? Party.B : Party.A;
-        if (slot.cureEnd(party) == 0 || !Settlement.callUndecided(slot, other, terms.settlementGrace)) return from;
+        if (!MarginCalls.together(slot, terms.cureWindow)) return from;
+        if (!Settlement.callUndecided(slot, other, terms.settlementGrace)) return from;
         uint256 lapse = Settlement.decidableFrom(slot, other) + terms.settlementGrace;
         return lapse > from ? lapse : from;
     }

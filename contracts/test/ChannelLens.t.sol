@@ -139,8 +139,9 @@ contract ChannelLensTest is ChannelTest {
         if (call == 3) return abi.decode(result, (bool));
         if (success) return true;
         bytes4 why = bytes4(result);
-        return why == Errors.NotShort.selector || why == Errors.NothingToRelease.selector
-            || why == Errors.NotSettled.selector;
+        return
+            why == Errors.NotShort.selector || why == Errors.NothingToRelease.selector
+                || why == Errors.NotSettled.selector;
     }
 
     function _data(uint256 call, Terms memory terms, Portfolio memory portfolio, uint64 nonce)

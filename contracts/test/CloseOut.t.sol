@@ -511,11 +511,11 @@ contract CloseOutTest is MarginTest {
         }
     }
 
-    /// @dev Ends of one cure's length before the deadline: both calls can be decided from the deadline on, and the later end
-    /// goes second.
+    /// @dev Both ends lie more than the grace before the deadline: both calls can be decided from it on, and the later end
+    /// still goes second.
     function test_both_theLaterEndGoesSecond_inTheWindow() public {
         Terms memory terms = defaultTerms();
-        (terms.disputeWindow, terms.cureWindow) = (4 days, 1 hours);
+        (terms.disputeWindow, terms.cureWindow) = (10 days, 1 hours);
         bytes32 id = open(terms, DEPOSIT, DEPOSIT);
         Portfolio memory portfolio = bothShort();
         dispute(partyA, terms, 1, portfolio);
@@ -527,7 +527,7 @@ contract CloseOutTest is MarginTest {
         vm.assertEq(endB, endA + 1 hours);
         setKnown(ETH, endA, 3_100e18);
         setKnown(ETH, endB, 3_100e18);
-        uint256 half = START + 4 days + terms.settlementGrace / 2;
+        uint256 half = START + 10 days + terms.settlementGrace / 2;
         bytes memory data = closeOutData(terms, portfolio, Party.B);
         vm.warp(half - 1);
         fails(data, abi.encodeWithSelector(Errors.TooEarlyToCloseOut.selector, half));
@@ -543,7 +543,8 @@ contract CloseOutTest is MarginTest {
 
     /// @dev A call that lapsed before the other was called does not count.
     function test_notBoth_calledAfterTheOthersLapse() public {
-        (Terms memory terms, bytes32 id, Portfolio memory portfolio) = calledOneAfterTheOther(Party.B, 6 days + 20 hours);
+        (Terms memory terms, bytes32 id, Portfolio memory portfolio) =
+            calledOneAfterTheOther(Party.B, 6 days + 20 hours);
         uint64 endA = CURE_END + 6 days + 20 hours;
         setKnown(ETH, endA, 3_100e18);
         int256 value = closeOutValue(portfolio, 3_100e18, endA, Party.A);

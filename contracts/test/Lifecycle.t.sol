@@ -459,9 +459,11 @@ contract LifecycleTest is ChannelTest {
         setKnown(ETH, EXPIRY, 20_000e18); // counts once it has expired
         bool callable = phase == Phase.Disputed || phase == Phase.RunOff;
         expect(stranger, callMarginData(terms, onePosition(), Party.B), callable, wrongPhase(phase));
-        expect(partyA, releaseData(terms, onePosition()), phase == Phase.RunOff, wrongPhase(phase));
-        bytes memory data = closeOutData(terms, onePosition(), Party.B);
         bool runsOff = phase == Phase.RunOff;
+        bool unsettled = runsOff && block.timestamp >= EXPIRY;
+        bytes memory first = abi.encodeWithSelector(Errors.NotSettled.selector, ETH, EXPIRY);
+        expect(partyA, releaseData(terms, onePosition()), runsOff && !unsettled, unsettled ? first : wrongPhase(phase));
+        bytes memory data = closeOutData(terms, onePosition(), Party.B);
         fails(data, runsOff ? abi.encodeWithSelector(Errors.NoCall.selector, Party.B) : wrongPhase(phase));
         if (callable) {
             uint32 cureEnd = callMargin(terms, onePosition(), Party.B);

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import gzip
-import os
-from collections.abc import Callable, Iterator
-from datetime import date
-from itertools import islice
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from channels.errors import InvalidValueError
 from channels.pricing import Kind, forward_price, price
-from channels.pricing.marketdata import (
-    ListedOption,
-    MarketSnapshot,
-    parse_option_name,
-    read_snapshots,
-)
+from channels.pricing.marketdata import read_book_summary, read_snapshots
 from channels.units import WAD, to_wad
+from tests.pricing.real_data import sample
 
-ROOT = Path(__file__).resolve().parents[2]
 HEADER = (
     "timestamp,instrument_name,expiry_datetime,strike,option_type,index_price,futures_price,"
     "bid_price,ask_price,mark_price,implied_volatility,delta,vega,open_interest"
@@ -53,71 +45,6 @@ def write(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return writer
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        (
-            "ETH-27MAR26-3000-C",
-            ListedOption(base="ETH", expiry=EXPIRY, strike=to_wad(3000), kind=Kind.CALL),
-        ),
-        (
-            "ETH_USDC-27MAR26-3000-C",
-            ListedOption(
-                base="ETH", quote="USDC", expiry=EXPIRY, strike=to_wad(3000), kind=Kind.CALL
-            ),
-        ),
-        (
-            "XRP_USDC-1FEB26-0d55-P",
-            ListedOption(
-                base="XRP", quote="USDC", expiry=1_769_932_800, strike=to_wad("0.55"), kind=Kind.PUT
-            ),
-        ),
-    ],
-)
-def test_names_both_ways(name: str, expected: ListedOption) -> None:
-    assert parse_option_name(name) == expected
-    assert expected.name == name
-
-
-@given(
-    st.sampled_from(("BTC", "ETH", "SOL")),
-    st.sampled_from(("", "USDC")),
-    st.dates(
-        min_value=date(2000, 1, 1),
-        max_value=date(2099, 12, 31),
-    ),
-    st.integers(1, 10**12),
-    st.sampled_from((Kind.CALL, Kind.PUT)),
-)
-def test_every_instrument_survives_its_name(
-    base: str, quote: str, day: date, strike: int, kind: Kind
-) -> None:
-    expiry = (day.toordinal() - 719_163) * 86_400 + 8 * 3_600
-    instrument = ListedOption(
-        base=base, quote=quote, expiry=expiry, strike=strike * 10**13, kind=kind
-    )
-    assert parse_option_name(instrument.name) == instrument
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "",
-        "ETH-PERPETUAL",
-        "ETH-27MAR26",
-        "ETH-31FEB26-3000-C",
-        "ETH-27MRZ26-3000-C",
-        "ETH-07MAR26-3000-C",
-        "ETH-27MAR26-3000-X",
-        "ETH-27MAR26--3000-C",
-        "ETH-27MAR26-3000-C\n",
-    ],
-)
-def test_other_names_are_refused(name: str) -> None:
-    with pytest.raises(InvalidValueError):
-        parse_option_name(name)
 
 
 def test_rows_become_integers(write: Callable[..., Path]) -> None:
@@ -192,15 +119,81 @@ def test_a_truncated_archive_is_refused(write: Callable[..., Path], tmp_path: Pa
         list(read_snapshots(cut))
 
 
-def _real(asset: str) -> Path:
-    data = Path(os.environ.get("OPTION_CHANNELS_DATA", ROOT.parent / "shared" / "data"))
-    for path in sorted(data.glob(f"deribit/{asset}_options_*.csv.gz")):
-        return path
-    pytest.skip(f"no {asset} option data below {data}; set OPTION_CHANNELS_DATA to its folder")
+# In the shape of Deribit's documentation of public/get_book_summary_by_currency.
+SUMMARY: dict[str, Any] = {
+    "volume_usd": 1234.5,
+    "volume": 0.55,
+    "underlying_price": 3030.5,
+    "underlying_index": "ETH-27MAR26",
+    "quote_currency": "ETH",
+    "price_change": -26.7793594,
+    "open_interest": 0.55,
+    "mid_price": 0.15,
+    "mark_price": 0.15,
+    "mark_iv": 60.25,
+    "low": None,
+    "last": None,
+    "interest_rate": 0.0,
+    "instrument_name": "ETH-27MAR26-3000-C",
+    "high": None,
+    "estimated_delivery_price": 3000.25,
+    "creation_timestamp": 1768449600987,
+    "bid_price": 0.1,
+    "base_currency": "ETH",
+    "ask_price": None,
+}
+FUTURE = {
+    key: value
+    for key, value in SUMMARY.items()
+    if key not in ("mark_iv", "underlying_price", "underlying_index", "interest_rate")
+} | {"instrument_name": "ETH-27MAR26"}
 
 
-def _sample(asset: str) -> Iterator[MarketSnapshot]:
-    return islice(read_snapshots(_real(asset)), 0, None, 20)
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_book_summary_becomes_a_snapshot(tmp_path: Path, whole: bool) -> None:
+    linear = SUMMARY | {
+        "instrument_name": "ETH_USDC-27MAR26-2500-P",
+        "creation_timestamp": 1768449599000,
+        "bid_price": 12.5,
+        "estimated_delivery_price": 3001,
+    }
+    rows = [FUTURE, SUMMARY, linear]
+    path = tmp_path / "summary.json"
+    path.write_text(json.dumps({"jsonrpc": "2.0", "id": 1, "result": rows} if whole else rows))
+    snapshot = read_book_summary(path)
+    assert (snapshot.at, snapshot.spot) == (1_768_449_600, to_wad("3000.25"))
+    first, second = snapshot.quotes
+    assert (first.instrument.name, first.at) == ("ETH-27MAR26-3000-C", 1_768_449_600)
+    assert (first.bid, first.ask, first.mark) == (to_wad("303.05"), None, to_wad("454.575"))
+    assert (first.forward, first.vol) == (to_wad("3030.5"), to_wad("0.6025"))
+    assert (second.instrument.feed, second.bid, second.at) == (
+        "ETH_USDC",
+        to_wad("12.5"),
+        1_768_449_599,
+    )
+    assert snapshot.expiries[EXPIRY].forward == to_wad("3030.5")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", r"summary\.json is no JSON"),
+        ('{"error": {"code": 10028}}', "no list of book summaries"),
+        ("[]", "no options"),
+        (json.dumps([FUTURE]), "no options"),
+        ("[1]", "row 1: is no object"),
+        (json.dumps([FUTURE, SUMMARY | {"underlying_price": 0}]), "row 2: futures_price 0 is not"),
+        (json.dumps([SUMMARY | {"instrument_name": "ETH-PERPETUAL"}]), "row 1: 'ETH-PERPETUAL'"),
+        (json.dumps([SUMMARY | {"instrument_name": "ETH-27MAR26-1-F"}]), "is no option"),
+        (json.dumps([SUMMARY | {"mark_iv": -1}]), "mark_iv -1 is negative"),
+        ('[{"mark_iv": 1}]', "row 1: no creation_timestamp, instrument_name"),
+    ],
+)
+def test_other_answers_are_refused(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "summary.json"
+    path.write_text(content)
+    with pytest.raises(InvalidValueError, match=message):
+        read_book_summary(path)
 
 
 @pytest.mark.parametrize("asset", ["btc", "eth"])
@@ -211,7 +204,7 @@ def test_real_marks_are_black_76_on_the_futures_price(asset: str) -> None:
     own, hence the tail; the median shows that formula, day count and forward are the right ones.
     """
     differences = []
-    for snapshot in _sample(asset):
+    for snapshot in sample(asset):
         for quote in snapshot.quotes:
             series = quote.instrument
             out = (series.kind == Kind.CALL) == (series.strike >= quote.forward)
@@ -227,7 +220,7 @@ def test_real_marks_are_black_76_on_the_futures_price(asset: str) -> None:
 
 @pytest.mark.parametrize("asset", ["btc", "eth"])
 def test_real_forwards_come_back_from_their_carry(asset: str) -> None:
-    for snapshot in _sample(asset):
+    for snapshot in sample(asset):
         assert snapshot.expiries
         for expiry, marks in snapshot.expiries.items():
             assert abs(marks.carry) < 10 * WAD  # hours before expiry a basis point is a lot

@@ -57,8 +57,8 @@ from tests.protocol.build import (
     make_leg,
     make_opening,
     make_trade,
-    spare,
     place,
+    spare,
 )
 from tests.protocol.world import Peer, World, half_signed, opened, signed
 
@@ -977,7 +977,7 @@ def test_equity_covers_the_initial_margin(world: World, puts: int, covered: bool
 
 
 def test_margin_off_by_one_unit_of_cash() -> None:
-    """B may sell two puts of 5,000 for nothing with just what they need, and not with a unit less."""
+    """B may sell two puts of 5,000 for nothing with just what they need, not with a unit less."""
     change = make_trade(make_leg(2, strike=5_000 * WAD, price=0))
     needed = -spare(half_signed(opened_with(), A, change).portfolio, 0, B)
     for missing, taken in ((0, True), (1, False)):

@@ -41,8 +41,7 @@ import {
 /// | abandon        | reverts | reverts | reverts       | yes (5) | reverts |
 ///
 /// (1) not for a party whose cure has ended, until its margin call is decided. `claim` belongs to no channel.
-/// (2) one undecided call a party at a time, a second one not while the other party's is undecided; on marks that were
-/// fresh when the dispute was filed.
+/// (2) one undecided call a party at a time, on marks that were fresh when the dispute was filed.
 /// (3) from the later of the cure's end and the deadline on, for `settlementGrace`; then the call lapses.
 /// (4) by a party, for itself, once, while no call on it is undecided and everything that has expired is settled.
 /// (5) 180 days after the last possible settlement, and only if `settle` never ran.
@@ -52,8 +51,8 @@ import {
 /// its settlement price; what is open at the price of the full hour at which the cure ends, known from the oracle; a
 /// feed without one blocks the close-out, and its positions run off. Nothing but a close-out ends a call early, also no
 /// newer state and no top-up: the test is made once, at the price of the cure's end. Where both parties are called, the
-/// later call before the earlier's cure has ended, nobody is favoured: the value is at the vols signed and no penalty is
-/// due. A call that ends later than an undecided one on the other can be decided only from half of `settlementGrace`
+/// later call by the end of the earlier's cure (ends no more than `cureWindow` apart), nobody is favoured: the value is at
+/// the vols signed and no penalty is due, and neither is called again before both calls have lapsed. A call that ends later than an undecided one on the other can be decided only from half of `settlementGrace`
 /// after the later of its end and the deadline on. All of it hangs on stored ends, not on the time of the decision.
 ///
 /// @dev Trusted assumptions, **may lose funds** where they fail: the collateral is a plain ERC-20 (no fee on transfer,

@@ -80,7 +80,7 @@ library Errors {
 
     /// The margin parameters are not those that the terms' `riskHash` commits to.
     error RiskMismatch(bytes32 expected, bytes32 given);
-    /// That party was called, and the call is undecided: one at a time, and no second one while the other's waits.
+    /// That party was called, and the call is undecided: one at a time; none on the other either, if the two are one case.
     error CallUndecided(Party party, uint256 cureEnd);
     /// No call on that party is undecided: it was never called, or the call has lapsed.
     error NoCall(Party party);

@@ -31,13 +31,13 @@ library MarginCalls {
     }
 
     /// @notice Reverts if `party` cannot be called yet: one undecided call at a time.
-    function requireCallable(ChannelSlot slot, Party party, uint256 settlementGrace) internal view {
+    function requireCallable(ChannelSlot slot, Party party, uint256 settlementGrace, uint256 cureWindow) internal view {
         Party other = party == Party.A ? Party.B : Party.A;
         if (Settlement.callUndecided(slot, party, settlementGrace)) {
             revert Errors.CallUndecided(party, slot.cureEnd(party));
         }
         // A second call would overwrite an end that the decision of the other's call looks at.
-        if (slot.cureEnd(party) != 0 && Settlement.callUndecided(slot, other, settlementGrace)) {
+        if (together(slot, cureWindow) && Settlement.callUndecided(slot, other, settlementGrace)) {
             revert Errors.CallUndecided(other, slot.cureEnd(other));
         }
     }

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {ChannelSlot, ChannelSlotLibrary} from "../../src/libraries/ChannelSlot.sol";
 import {Errors} from "../../src/libraries/Errors.sol";
-import {Party, Phase, Portfolio, Terms} from "../../src/libraries/Types.sol";
+import {MarginCalls} from "../../src/libraries/MarginCalls.sol";
+import {Settlement} from "../../src/libraries/Settlement.sol";
+import {ChannelView, Party, Phase, Portfolio, Terms} from "../../src/libraries/Types.sol";
 import {MarginTest} from "../utils/MarginTest.sol";
 
 /// @notice Attacks by the moment of a margin call or of its decision: on the other party's call, before it, after it. Each
@@ -155,6 +158,57 @@ contract CallTimingAttackTest is MarginTest {
             assertClosed(id, 180_000e6 + value, -180_000e6 - value);
             vm.revertToState(snapshot);
         }
+    }
+
+    // ---- waiting for each other
+
+    /// @dev Whatever the two ends, the deadline and the grace: every call leaves half of the grace to decide it, at most one
+    /// of the two waits, and once both have lapsed either party can be called again.
+    function testFuzz_attack_waitingForEachOther(uint256 endA, uint256 endB, uint256 deadline, uint256 grace) public {
+        ChannelView memory view_;
+        view_.cureEndA = uint32(bound(endA, START / 1 hours, START / 1 hours + 24 * 40) * 1 hours);
+        view_.cureEndB = uint32(bound(endB, START / 1 hours, START / 1 hours + 24 * 40) * 1 hours);
+        view_.deadline = uint32(bound(deadline, START, START + 40 days));
+        grace = bound(grace, 2 days, 30 days); // as TermsBounds has it
+        ChannelSlot slot = ChannelSlotLibrary.pack(view_);
+        uint256 waiting;
+        uint256 lapsed;
+        for (uint256 i; i < 2; ++i) {
+            uint256 first = Settlement.decidableFrom(slot, parties[i]);
+            uint256 from = MarginCalls.decidableFrom(slot, parties[i], grace);
+            if (from > first) ++waiting;
+            vm.assertGe(from, first);
+            vm.assertLe(from + (grace - grace / 2), first + grace);
+            vm.warp(from);
+            MarginCalls.requireDecidable(slot, parties[i], grace); // which reverts
+            if (first + grace > lapsed) lapsed = first + grace;
+        }
+        vm.assertLe(waiting, 1);
+        vm.warp(lapsed);
+        MarginCalls.requireCallable(slot, Party.A, grace, 1 days); // which reverts
+        MarginCalls.requireCallable(slot, Party.B, grace, 1 days);
+    }
+
+    /// @dev A call of long ago on A does not keep B from calling A in reply: with and without it A gains the same.
+    /// Stopped by `together` in `requireCallable` (MarginCalls.sol).
+    function test_attack_oldCallAgainstTheCounterCall() public {
+        int256[2] memory gains;
+        for (uint256 i; i < 2; ++i) {
+            uint256 snapshot = vm.snapshotState();
+            Portfolio memory portfolio = bothShort();
+            (Terms memory terms,) = inWindow(portfolio, Party.A, DEPOSIT, 3_100e18);
+            if (i == 1) callMargin(terms, portfolio, Party.A);
+            vm.warp(CURE_END + terms.settlementGrace + 1 hours); // the old call has lapsed
+            setSpot(ETH, 3_100e18);
+            uint32 end = callMargin(terms, portfolio, Party.B);
+            callMargin(terms, portfolio, Party.A);
+            setKnown(ETH, end, 3_100e18);
+            vm.warp(end);
+            closeOut(terms, portfolio, Party.B);
+            gains[i] = gainOf(partyA);
+            vm.revertToState(snapshot);
+        }
+        vm.assertEq(gains[0], gains[1], "A gained by a call of long ago");
     }
 
     // ---- as a shield
