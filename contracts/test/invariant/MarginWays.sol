@@ -137,9 +137,9 @@ abstract contract MarginWays is Ways {
     function releasableOf(Model storage m, uint256 seed) private returns (bool, Party party) {
         party = anySide(seed);
         if (phaseOf(m) != Phase.RunOff) return (false, party);
+        setSpots(draw(seed, "level", LEVELS));
         settlesExpired(m, seed);
-        for (uint256 i; i < 4; ++i) {
-            if (i % 2 == 0) setSpots(draw(seed, "level", LEVELS) + i);
+        for (uint256 i; i < 2; ++i) {
             party = otherOf(party);
             if (releasable(m, party) != 0) return (true, party);
         }
