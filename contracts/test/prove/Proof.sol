@@ -69,7 +69,8 @@ abstract contract Proof is Test {
         (address a, address b, address signerA, address signerB) =
             (terms.partyA, terms.partyB, terms.signerA, terms.signerB);
         return yes(a != address(0)) & yes(b != address(0)) & yes(signerA != address(0)) & yes(signerB != address(0))
-            & yes(a != b) & yes(signerA != signerB) & yes(a != signerB) & yes(b != signerA);
+            & yes(a != b) & yes(signerA != signerB) & yes(a != signerB) & yes(b != signerA)
+            & yes(terms.disputeWindow != 0);
     }
 
     function portfolioOf(Marks memory marks) internal pure returns (Portfolio memory portfolio) {
