@@ -2,7 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {Status} from "../../src/interfaces/IOracle.sol";
-import {Party, Phase} from "../../src/libraries/Types.sol";
+import {Party, Phase, State} from "../../src/libraries/Types.sol";
 import {Scenario} from "../../src/risk/RiskTypes.sol";
 import {Ways} from "./Ways.sol";
 
@@ -42,8 +42,10 @@ abstract contract MarginWays is Ways {
         return (false, party);
     }
 
-    /// @dev Somebody who is short and cannot be called: it was, or the marks are too old.
+    /// @dev Somebody who is short and cannot be called: it was, it was and the other party's call waits, or the marks are
+    /// too old.
     function shortInVain(uint256 seed) internal returns (Model storage m, Party party) {
+        if (draw(seed, "again", 3) == 0) return shortAgain(seed);
         heal();
         (m, party) = (anyChannel(seed), anySide(seed));
         setSpots(draw(seed, "level", LEVELS));
@@ -55,6 +57,25 @@ abstract contract MarginWays is Ways {
             bool short = shortfall(m, party, time(), false, none()).short;
             if (short && !callable(m, party, none())) return (m, party);
         }
+    }
+
+    /// @dev Somebody whose call has lapsed and who is short again, once the other party was called.
+    function shortAgain(uint256 seed) private returns (Model storage m, Party party) {
+        (m, party) = calledParty(seed);
+        warpTo(decidable(m, party) + m.terms.settlementGrace);
+        Party other = otherOf(party);
+        if (shortAt(m, other, seed)) callsMargin(m, other, none());
+        shortAt(m, party, seed);
+    }
+
+    /// @dev Looks for spots at which the party is short.
+    function shortAt(Model storage m, Party party, uint256 seed) private returns (bool) {
+        priceExpired(m, time(), draw(seed, "expired", LEVELS));
+        for (uint256 i; i < LEVELS; ++i) {
+            setSpots(draw(seed, "level", LEVELS) + i);
+            if (shortfall(m, party, time(), false, none()).short) return true;
+        }
+        return false;
     }
 
     // ---- close-outs
@@ -129,9 +150,20 @@ abstract contract MarginWays is Ways {
         deposits(m, anySide(seed), 1_000e6);
         uint256 small = (seed | SOUND) & ~LARGE;
         if (m.honest != Party.None) agrees(m, small);
-        filesAs(m, anySide(seed), drafted(m, small, true), seed);
+        if (draw(seed, "stale filing", 3) == 0) filesStale(m, small);
+        else filesAs(m, anySide(seed), drafted(m, small, true), seed);
         warpTo(m.stored.deadline);
         (, party) = releasableOf(m, seed);
+    }
+
+    /// @dev A side that is not the honest one files on what is recorded, and the other shows how old that is.
+    function filesStale(Model storage m, uint256 seed) private {
+        Party filer = m.honest == Party.None ? anySide(seed) : otherOf(m.honest);
+        State memory state = stateOf(m.terms, 0, 0, portfolioOf(seed, time()));
+        filesAs(m, filer, state, seed);
+        uint64 least = m.stored.nonce + m.terms.maxInFlight + 1;
+        state.nonce = mostSigned(m, false) < least ? mostSigned(m, false) : least;
+        checkpoints(m, state, seed);
     }
 
     function releasableOf(Model storage m, uint256 seed) private returns (bool, Party party) {
@@ -152,11 +184,18 @@ abstract contract MarginWays is Ways {
         if (phaseOf(m) == Phase.RunOff && anyExpired(m.portfolio, horizon(m))) settles(m);
     }
 
-    /// @dev Somebody with cash above the lock who cannot have it: it had its release, or is called.
+    /// @dev Somebody with cash above the lock who cannot have it: it is called, had its release, or `settle` is due.
     function releasingInVain(uint256 seed) internal returns (Model storage m, Party party) {
-        (m, party) = draw(seed, "called", 2) == 0 ? calledParty(seed) : releasing(seed);
+        uint256 against = draw(seed, "against", 3);
+        (m, party) = against == 0 ? calledParty(seed) : releasing(seed);
         warpTo(m.stored.deadline);
-        if (!undecided(m, party)) releases(m, party);
+        if (against == 1) releases(m, party);
+        if (against == 2 && m.portfolio.positions.length != 0) {
+            warpTo(m.portfolio.positions[0].expiry);
+            priceExpired(m, time(), draw(seed, "expired", LEVELS));
+            setSpots(draw(seed, "level", LEVELS));
+            return (m, party);
+        }
         settlesExpired(m, seed);
         for (uint256 i; i < LEVELS; ++i) {
             setSpots(i);

@@ -49,9 +49,10 @@ abstract contract Portfolios is MarginTest {
         for (uint256 i; i < count; ++i) {
             uint256 word = next(seed, i);
             bytes32 feed = i < ofLow ? low : high;
-            // 08:00 UTC of the next days, each later than the last: the canonical order whatever the rest.
-            uint64 expiry = uint64((moment / 1 days + 1 + day) * 1 days + 8 hours);
-            day += 1 + draw(word, "gap", 2);
+            // 08:00 UTC of the next days, each later than the last: the canonical order whatever the rest. Some outlive a
+            // margin call that lapses.
+            day += draw(word, "far", 4) == 0 ? 28 : 1 + draw(word, "gap", 2);
+            uint64 expiry = uint64((moment / 1 days + day) * 1 days + 8 hours);
             portfolio.positions[i] = wild ? _wild(word, feed, moment) : _sound(word, feed, expiry, seed & LARGE != 0);
         }
     }
