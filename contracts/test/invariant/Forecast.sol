@@ -96,7 +96,7 @@ abstract contract Forecast is World {
         return cureEndOf(m, party) != 0 && time() < decidable(m, party) + m.terms.settlementGrace;
     }
 
-    /// @dev Both were called, the later call before the earlier's cure had ended: then nobody is favoured.
+    /// @dev Both were called, the later call by the end of the earlier's cure: then nobody is favoured.
     function together(Model storage m) internal view returns (bool) {
         if (m.calledAtA == 0 || m.calledAtB == 0) return false;
         return m.calledAtA < m.calledAtB ? m.calledAtB <= m.stored.cureEndA : m.calledAtA <= m.stored.cureEndB;
@@ -121,8 +121,7 @@ abstract contract Forecast is World {
         Phase phase = phaseOf(m);
         if (phase != Phase.Disputed && phase != Phase.RunOff) return false;
         if (undecided(m, party) || !marked(m)) return false;
-        // A second call would move an end that the decision of the other's call looks at.
-        if (cureEndOf(m, party) != 0 && undecided(m, otherOf(party))) return false;
+        if (together(m) && undecided(m, otherOf(party))) return false; // neither again before both have lapsed
         return shortfall(m, party, time(), false, scenarios).short;
     }
 

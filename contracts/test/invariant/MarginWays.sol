@@ -42,8 +42,8 @@ abstract contract MarginWays is Ways {
         return (false, party);
     }
 
-    /// @dev Somebody who is short and cannot be called: it was, it was and the other party's call waits, or the marks are
-    /// too old.
+    /// @dev Somebody who is short and cannot be called: it was, it was together with the other party, or the marks are too
+    /// old.
     function shortInVain(uint256 seed) internal returns (Model storage m, Party party) {
         if (draw(seed, "again", 3) == 0) return shortAgain(seed);
         heal();
@@ -59,12 +59,13 @@ abstract contract MarginWays is Ways {
         }
     }
 
-    /// @dev Somebody whose call has lapsed and who is short again, once the other party was called.
+    /// @dev Somebody whose call has lapsed and who is short again, while a call on the other party waits.
     function shortAgain(uint256 seed) private returns (Model storage m, Party party) {
         (m, party) = calledParty(seed);
-        warpTo(decidable(m, party) + m.terms.settlementGrace);
         Party other = otherOf(party);
-        if (shortAt(m, other, seed)) callsMargin(m, other, none());
+        if (undecided(m, other) && cureEndOf(m, other) < cureEndOf(m, party)) (party, other) = (other, party);
+        warpTo(decidable(m, party) + m.terms.settlementGrace);
+        if (!undecided(m, other) && shortAt(m, other, seed)) callsMargin(m, other, none());
         shortAt(m, party, seed);
     }
 
