@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from channels import __version__
+from channels.cli.audit import audit
 from channels.cli.backtest import backtest
 
 __all__ = ["main"]
@@ -22,6 +23,7 @@ def main() -> None:
     logging.getLogger("channels").addHandler(logging.NullHandler())
 
 
+main.add_command(audit)
 main.add_command(backtest)
 
 

@@ -68,7 +68,7 @@ def accept_change(channel: Channel, command: Answer, entry: Entry) -> Step:
     around = channel.circumstances
     eased = eases_risk(channel, entry.change, state.portfolio, channel.side)
     # The mode may have changed while the proposal waited for this decision.
-    check_mode(channel, eased=eased)
+    check_mode(channel, entry.change, eased=eased)
     rules.check(
         Candidate(
             value=state,
@@ -289,7 +289,9 @@ def _countersign(
             )
         )
         lapsed = _lapsed(channel, after)
-        return Outcome(after, (Persist(Deed.FULL, (entry,)), Send(confirm), told, *lapsed))
+        affirmed = channel.ledger.entry(proposal)
+        signed = (entry,) if affirmed is None else (affirmed, entry)
+        return Outcome(after, (Persist(Deed.FULL, signed), Send(confirm), told, *lapsed))
 
     return Step((channel.signable(state),), finish)
 
