@@ -22,6 +22,7 @@
     │   │   └── FrameTruncatedError
     │   ├── LinkClosedError      the connection has ended, or never began
     │   ├── FloodError           it kept sending above the rate limit
+    │   ├── UnprovedPeerError    it did not prove that the connection is its own
     │   ├── MessageError         a frame that is no message
     │   │   ├── UnknownMessageError
     │   │   ├── UnsupportedVersionError
@@ -35,6 +36,7 @@
     │   └── PeerTimeoutError     the counterparty did not answer in time
     ├── ChainError               what the chain, a contract or an endpoint did
     │   ├── EndpointError        an endpoint failed, lied or lagged
+    │   │   └── EndpointsDisagreeError   two endpoints tell of different chains
     │   ├── ContractRevertedError    a contract refused a call, with its decoded reason
     │   ├── TransactionFailedError   a transaction was mined and failed, or cannot be mined
     │   ├── ReorgTooDeepError    a reorganisation reached below what was final
@@ -58,6 +60,7 @@ __all__ = [
     "ContractRevertedError",
     "DeploymentProxyError",
     "EndpointError",
+    "EndpointsDisagreeError",
     "FloodError",
     "FrameError",
     "FrameTooLargeError",
@@ -85,6 +88,7 @@ __all__ = [
     "TransactionFailedError",
     "UnexpectedMessageError",
     "UnknownMessageError",
+    "UnprovedPeerError",
     "UnsupportedVersionError",
     "WrongChainError",
 ]
@@ -228,6 +232,16 @@ class FloodError(PeerError):
     next_step = "reconnect later; raise the limit if the traffic was legitimate"
 
 
+class UnprovedPeerError(PeerError):
+    """The counterparty did not prove that this connection is its own: hung up on, nothing said.
+
+    Its proof is of another key, another connection, another contract or another chain. Somebody in
+    between, who passes on what both say, looks the same.
+    """
+
+    next_step = "check the address, the chain and the contract; is somebody in between?"
+
+
 class MessageError(PeerError):
     """A frame that is no message of this protocol."""
 
@@ -284,6 +298,12 @@ class EndpointError(ChainError):
     """An RPC endpoint failed, lied or lagged."""
 
     next_step = "check the endpoint, or add another one"
+
+
+class EndpointsDisagreeError(EndpointError):
+    """Endpoints tell of different chains, or of different events in one block."""
+
+    next_step = "find out which one is wrong and remove it; until then do not trade"
 
 
 class ContractRevertedError(ChainError):

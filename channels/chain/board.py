@@ -5,6 +5,9 @@ Source: design, protocol.md "Durability".
 
 from __future__ import annotations
 
+import logging
+from typing import Final
+
 import trio
 
 from channels.chain.jobs import (
@@ -24,9 +27,16 @@ from channels.chain.records import (
     encode_record,
 )
 from channels.chain.reverts import Revert, decode_revert, refused
-from channels.errors import ContractRevertedError, InvalidValueError, TransactionFailedError
+from channels.errors import (
+    ContractRevertedError,
+    InvalidValueError,
+    StorageError,
+    TransactionFailedError,
+)
 
 __all__ = ["KEEPS_FAILING", "JobBoard", "ending"]
+
+_LOG: Final = logging.getLogger("channels.chain")
 
 KEEPS_FAILING = "KeepsFailing"
 """Reason of a job that simulations pass and blocks fail, again and again."""
@@ -36,6 +46,8 @@ class JobBoard:
     """Jobs by key, durable, and those who wait for them.
 
     What a job's record says is stored before it counts; `_save` is the only way to change one.
+    Where the store fails, a job that may be mined twice goes on in memory: a disk that is full
+    stops signing, not defending. After a crash whoever wanted it asks again.
     """
 
     def __init__(self, store: RecordStore) -> None:
@@ -43,6 +55,7 @@ class JobBoard:
         self._jobs: dict[bytes, JobRecord] = {}
         self._latest: dict[bytes, JobUpdate] = {}
         self._streams: set[JobStream] = set()
+        self.unstored: set[bytes] = set()
         self._changed = trio.Event()
         self._wake = trio.Event()
 
@@ -66,7 +79,7 @@ class JobBoard:
 
         Raises:
             InvalidValueError: the key names a job with other contents.
-            StorageError: not stored, so not accepted.
+            StorageError: not stored, and must not be done twice: not accepted.
         """
         job = JobRecord(
             key=key,
@@ -86,9 +99,8 @@ class JobBoard:
                 raise InvalidValueError(f"job {key.hex()} has other contents: use another key")
             if known.stage is not Stage.FAILED:
                 return
-        await self._store.put(key, encode_record(job))
+        await self._save(job)
         self._latest.pop(key, None)
-        self._jobs[key] = job
         self._wake.set()
 
     def job(self, key: bytes) -> JobRecord | None:
@@ -143,6 +155,7 @@ class JobBoard:
         if job.stage not in (Stage.FINAL, Stage.FAILED):
             raise InvalidValueError(f"job {key.hex()} has not ended")
         await self._store.delete(key)
+        self.unstored.discard(key)
         self._jobs.pop(key, None)
         self._latest.pop(key, None)
 
@@ -157,7 +170,16 @@ class JobBoard:
         return sorted(jobs, key=lambda job: job.sequence)
 
     async def _save(self, job: JobRecord) -> None:
-        await self._store.put(job.key, encode_record(job))
+        try:
+            await self._store.put(job.key, encode_record(job))
+        except StorageError as error:
+            if not job.repeatable:
+                raise
+            if job.key not in self.unstored:
+                _LOG.critical("%s goes on without being stored: %s", job.name, error)
+            self.unstored.add(job.key)
+        else:
+            self.unstored.discard(job.key)
         self._jobs[job.key] = job
 
     def _remembered(self, key: bytes) -> JobUpdate | None:

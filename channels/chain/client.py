@@ -1,4 +1,4 @@
-"""The chain as a peer and a monitor use it: one account, one Adjudicator, one endpoint.
+"""The chain as a peer and a monitor use it: one account, one Adjudicator, one or more endpoints.
 
 ::
 
@@ -12,8 +12,8 @@ Everything runs in the nursery that `open_chain` opens and closes.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import trio
@@ -23,6 +23,7 @@ from channels.chain.accounts import TransactionSigner
 from channels.chain.artifacts import load_artifact
 from channels.chain.bindings import encode_call
 from channels.chain.contracts import OracleReader, Token
+from channels.chain.endpoints import EndpointPool, EndpointStatus, open_endpoints
 from channels.chain.fees import FeePolicy
 from channels.chain.heads import Finality, HeadFollower
 from channels.chain.jobs import Intent, JobFinal, JobMined, JobStream
@@ -31,7 +32,9 @@ from channels.chain.readers import AdjudicatorReader, RiskEngineReader
 from channels.chain.records import RecordStore
 from channels.chain.rpc import BlockId, Provider, Rpc
 from channels.chain.subscription import Subscription
+from channels.chain.tasks import open_tasks
 from channels.chain.transactions import TransactionManager
+from channels.chain.witnesses import Witnesses
 from channels.errors import EndpointError, InvalidValueError, ReorgTooDeepError
 from channels.protocol.calls import Call
 from channels.protocol.eip712 import Address, checksum
@@ -62,6 +65,10 @@ class EthereumChain:
         self.reader = AdjudicatorReader(rpc, domain.adjudicator)
         self.risk_engine = risk_engine
         self._follower = follower
+        self._pool = rpc.provider if isinstance(rpc.provider, EndpointPool) else None
+        self._source = (
+            self.reader if self._pool is None else Witnesses(self._pool, domain.adjudicator)
+        )
 
     # ---- the head
 
@@ -77,8 +84,14 @@ class EthereumChain:
 
     @property
     def trouble(self) -> EndpointError | ReorgTooDeepError | None:
-        """What is wrong with the endpoint right now; None if nothing is."""
-        return self._follower.trouble
+        """What is wrong with the endpoints right now; None if nothing is."""
+        disagreement = None if self._pool is None else self._pool.trouble
+        return self._follower.trouble or disagreement
+
+    @property
+    def endpoints(self) -> tuple[EndpointStatus, ...]:
+        """Each endpoint and what it is taken for; empty if there is one alone."""
+        return () if self._pool is None else self._pool.statuses
 
     @property
     def last_answer(self) -> float:
@@ -113,12 +126,16 @@ class EthereumChain:
         if block is None or isinstance(block, int):
             tip = self._follower.tip
             at = tip if block is None else await self._follower.block_at(block)
-            return await self.reader.view_at(channel_id, at.hash, at.timestamp)
-        return await self.reader.view(channel_id, block)
+        else:
+            found = await self.rpc.block(block)
+            if found is None:
+                raise EndpointError(f"the endpoint has no block {block!r}")
+            at = found
+        return await self._source.view_at(channel_id, at.hash, at.timestamp)
 
-    async def dispute_count(self, block: BlockId | None = None) -> int:
-        """Disputes ever filed with the Adjudicator, as of ``block`` (default: the head)."""
-        return await self.reader.dispute_count(self.head.hash if block is None else block)
+    async def dispute_count(self, block: bytes | None = None) -> int:
+        """Disputes ever filed, as of the block of this hash (default: the head)."""
+        return await self._source.dispute_count(self.head.hash if block is None else block)
 
     async def claimable(self, token: Address, payee: Address) -> int:
         """Failed payouts of ``token`` that ``payee`` can claim, base units."""
@@ -142,7 +159,8 @@ class EthereumChain:
 
         Raises:
             InvalidValueError: the key names another job.
-            StorageError: not stored, so not accepted.
+            StorageError: not stored, and must not be done twice (a deposit): not accepted. Any
+                other call is accepted all the same, and goes on in memory.
         """
         encoded = encode_call(call)
         intent = Intent(
@@ -178,7 +196,7 @@ class EthereumChain:
 
 @asynccontextmanager
 async def open_chain(
-    endpoint: str | Provider,
+    endpoint: str | Provider | Sequence[str | Provider],
     *,
     adjudicator: Address,
     account: TransactionSigner,
@@ -189,7 +207,9 @@ async def open_chain(
 ) -> AsyncIterator[EthereumChain]:
     """Connect to a chain and follow it while the block lasts.
 
-    ``endpoint`` is a URL or a provider, such as an `EmbeddedChain`. ``finality`` defaults to the
+    ``endpoint`` is a URL, a provider such as an `EmbeddedChain`, or several of them, which are used
+    as one (`channels.chain.endpoints`): with one alone, whoever runs it can hide a dispute, and
+    that **may lose funds**. ``finality`` defaults to the
     ``finalized`` tag. ``poll_interval`` in seconds.
 
     Raises:
@@ -198,9 +218,15 @@ async def open_chain(
             not the contract of this package.
         StorageError: the records of earlier transactions cannot be read.
     """
-    if isinstance(endpoint, str):
+    finality = finality if finality is not None else Finality.tag()
+    if isinstance(endpoint, str | Sequence):
+        opened: AbstractAsyncContextManager[Provider] = (
+            open_provider(endpoint)
+            if isinstance(endpoint, str)
+            else open_endpoints(endpoint, finality=finality, interval=poll_interval)
+        )
         async with (
-            open_provider(endpoint) as provider,
+            opened as provider,
             open_chain(
                 provider,
                 adjudicator=adjudicator,
@@ -221,7 +247,7 @@ async def open_chain(
     follower = HeadFollower(
         rpc,
         adjudicator,
-        finality=finality if finality is not None else Finality.tag(),
+        finality=finality,
         poll_interval=poll_interval,
     )
     await follower.start()
@@ -230,25 +256,10 @@ async def open_chain(
     )
     await transactions.start()
     domain = Domain(chain_id=chain_id, adjudicator=adjudicator)
-    failure: BaseException | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(follower.run)
-            nursery.start_soon(transactions.run)
-            try:
-                yield EthereumChain(
-                    rpc, domain, follower, transactions, RiskEngineReader(rpc, engine)
-                )
-            except BaseException as error:
-                failure = error
-                raise
-            finally:
-                nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        # What the block raised is the caller's own; only our tasks' failures come as a group.
-        if failure is not None and group.exceptions == (failure,):
-            raise failure from failure.__cause__
-        raise
+    async with open_tasks() as nursery:
+        nursery.start_soon(follower.run)
+        nursery.start_soon(transactions.run)
+        yield EthereumChain(rpc, domain, follower, transactions, RiskEngineReader(rpc, engine))
 
 
 async def _check_code(rpc: Rpc, name: str, address: Address) -> None:

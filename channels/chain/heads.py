@@ -57,6 +57,10 @@ class Finality:
             raise InvalidValueError("confirmations are 0 or more")
         return cls(confirmations=confirmations)
 
+    def block(self, head: int) -> BlockId:
+        """The newest final block, as an endpoint is asked for it, under a head of this number."""
+        return self.name if self.name is not None else max(head - self.confirmations, 0)
+
 
 @attrs.frozen(kw_only=True)
 class ChainUpdate:
@@ -313,9 +317,7 @@ class HeadFollower:
         return final
 
     async def _final_block(self, tip: Block) -> Block:
-        if self._finality.name is not None:
-            return await self._fetch(self._finality.name)
-        return await self._fetch(max(tip.number - self._finality.confirmations, 0))
+        return await self._fetch(self._finality.block(tip.number))
 
     async def _fetch(self, block: BlockId) -> Block:
         found = await self._rpc.block(block)

@@ -48,6 +48,11 @@ class TrioHTTPProvider(AsyncJSONBaseProvider):
     def __repr__(self) -> str:
         return f"TrioHTTPProvider({self._host})"
 
+    @property
+    def host(self) -> str:
+        """Host and port of the endpoint: what may be shown of its URL."""
+        return self._host
+
     async def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         """Send one request.
 

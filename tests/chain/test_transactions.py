@@ -380,6 +380,13 @@ class CrashingStore(MemoryRecordStore):
             raise Crash
 
 
+class FullStore(MemoryRecordStore):
+    """A disk with no room left."""
+
+    async def put(self, key: bytes, record: bytes) -> None:
+        raise StorageError("disk full")
+
+
 class CrashingProvider:
     """Dies at the n-th broadcast, before or after the node got it."""
 
@@ -452,14 +459,30 @@ async def test_jobs_of_an_earlier_run_go_on_by_themselves(embedded: World) -> No
 
 
 async def test_store_that_fails_means_not_accepted(embedded: World) -> None:
-    class Full(MemoryRecordStore):
-        async def put(self, key: bytes, record: bytes) -> None:
-            raise StorageError("disk full")
-
-    async with limited(embedded, store=Full()) as chain:
+    async with limited(embedded, store=FullStore()) as chain:
         with pytest.raises(StorageError):
-            await chain.transact(transfer(embedded, 1), key=b"pay")
+            await chain.transact(attrs.evolve(transfer(embedded, 1), repeatable=False), key=b"pay")
         assert chain.transactions.unfinished == ()
+        assert chain.transactions.unstored == set()
+
+
+async def test_a_full_disk_does_not_stop_the_defence(embedded: World) -> None:
+    """The disk fills up, and the answer to a dispute is mined all the same."""
+    store, terms = FullStore(), embedded.terms()
+    identity = channel_id(embedded.domain, terms)
+    async with limited(embedded) as chain:
+        await chain.submit(await embedded.opening(terms), key=b"open")
+        await chain.submit(Dispute(terms=terms, newest=None), key=b"dispute")
+        await chain.wait_mined(b"dispute")
+    async with limited(embedded, store=store) as chain:
+        newest = embedded.cosigned(terms, 7, EMPTY_PORTFOLIO)
+        await chain.submit(Checkpoint(terms=terms, newest=newest), key=b"answer")
+        await chain.wait_mined(b"answer")
+        await embedded.control.mine(4)
+        await chain.wait(b"answer")
+        assert (await chain.view(identity)).nonce == 7
+        assert chain.transactions.unstored == {b"answer"}
+    assert store.records == {}
 
 
 def test_records_survive_the_round_trip() -> None:

@@ -1,0 +1,393 @@
+"""Several endpoints as one provider: the best one answers, all are sent to, and lies are noticed.
+
+- **Reads** go to the leader: of the endpoints whose chain agrees with the others', the one that is
+  furthest ahead. One that does not answer is passed over at once.
+- **Transactions** go to all of them. One that takes it is enough.
+- **Logs** of a block are the union of what all endpoints tell: one that omits a dispute hides
+  nothing, and one that invents one costs a read of the contract.
+- **Agreement** is checked at the newest final block of the leader: who has another block there is
+  outvoted, set aside and named. Without a majority nobody is, and ``trouble`` says so.
+
+Source: design, protocol.md "Chain access", watchtower.md "Engine".
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from enum import Enum
+from typing import Any, Final, cast
+
+import attrs
+import trio
+from web3.types import RPCEndpoint, RPCResponse
+
+from channels.chain.heads import Finality
+from channels.chain.provider import open_provider
+from channels.chain.rpc import Block, BlockId, Provider, Rpc
+from channels.chain.tasks import open_tasks
+from channels.errors import EndpointError, EndpointsDisagreeError, InvalidValueError
+
+__all__ = ["EndpointPool", "EndpointStatus", "Standing", "open_endpoints"]
+
+_ASK_THE_NEXT: Final = ("header not found", "unknown block", "block not found", "missing trie node")
+"""Refusals that only say that this endpoint does not have the block."""
+
+_MAY_BE_ELSEWHERE: Final = frozenset({"eth_getBlockByHash", "eth_getTransactionByHash"})
+"""Questions to which null may only mean that this endpoint lags."""
+
+
+class Standing(Enum):
+    """What an endpoint is taken for."""
+
+    GOOD = "good"
+    LAGGING = "lagging"
+    SILENT = "silent"
+    FORKED = "forked"
+
+
+@attrs.frozen(kw_only=True)
+class EndpointStatus:
+    """One endpoint as the last survey found it. ``head`` is the newest block it showed."""
+
+    name: str
+    standing: Standing
+    head: Block | None = None
+    trouble: str = ""
+
+
+@attrs.define(kw_only=True)
+class _Endpoint:
+    name: str
+    rpc: Rpc
+    status: EndpointStatus
+
+    def is_now(self, standing: Standing, trouble: str = "") -> None:
+        self.status = attrs.evolve(self.status, standing=standing, trouble=trouble)
+
+
+class EndpointPool:
+    """A provider made of several. Make one with `open_endpoints`, which surveys them all the time.
+
+    ``trouble`` is what the endpoints disagree about, while they do.
+    """
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        providers: Mapping[str, Provider],
+        *,
+        finality: Finality,
+        lag: int,
+        patience: float,
+    ) -> None:
+        self.trouble: EndpointsDisagreeError | None = None
+        self._nursery = nursery
+        self._finality = finality
+        self._lag = lag
+        self._patience = patience
+        self._anchor: Block | None = None
+        self._leader = ""
+        self._endpoints = {
+            name: _Endpoint(
+                name=name,
+                rpc=Rpc(provider),
+                status=EndpointStatus(name=name, standing=Standing.SILENT),
+            )
+            for name, provider in providers.items()
+        }
+
+    def __repr__(self) -> str:
+        return f"EndpointPool({', '.join(self._endpoints)})"
+
+    # ---- what can be seen
+
+    @property
+    def statuses(self) -> tuple[EndpointStatus, ...]:
+        """Every endpoint, in the order given."""
+        return tuple(each.status for each in self._endpoints.values())
+
+    @property
+    def leader(self) -> str:
+        """Name of the endpoint that reads go to."""
+        return self._leader
+
+    @property
+    def sources(self) -> tuple[Rpc, ...]:
+        """Whom to ask what all should be asked: those believed, leader first; else everybody."""
+        return tuple(each.rpc for each in self._believed())
+
+    def disagree(self, about: str) -> None:
+        """Note that endpoints gave different answers; shown until a survey finds them agreed."""
+        self.trouble = EndpointsDisagreeError(f"the endpoints disagree about {about}")
+
+    # ---- asking
+
+    async def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        """Send one request to whom it concerns.
+
+        Raises:
+            EndpointError: no endpoint answered.
+        """
+        if method == "eth_sendRawTransaction":
+            return await self._broadcast(method, params)
+        if method == "eth_getLogs" and "blockHash" in params[0]:
+            return await self._all_logs(method, params)
+        return await self._first_answer(method, params)
+
+    async def _first_answer(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        answer: RPCResponse | None = None
+        failure: EndpointError | None = None
+        for each in self._candidates():
+            try:
+                found = await self._ask(each, method, params)
+            except EndpointError as error:
+                failure = error
+                continue
+            answer = found if answer is None else answer
+            if not _is_elsewhere(method, found):
+                return found
+        if answer is not None:
+            return answer
+        raise failure or EndpointError("there is no endpoint")
+
+    async def _ask(self, endpoint: _Endpoint, method: RPCEndpoint, params: Any) -> RPCResponse:
+        try:
+            with trio.fail_after(self._patience):
+                return await endpoint.rpc.provider.make_request(method, params)
+        except trio.TooSlowError:
+            endpoint.is_now(Standing.SILENT, f"no answer to {method} within {self._patience:g} s")
+            raise EndpointError(f"{endpoint.name} did not answer {method} in time") from None
+        except EndpointError as error:
+            endpoint.is_now(Standing.SILENT, str(error.args[0]))
+            raise
+
+    def _candidates(self) -> list[_Endpoint]:
+        """All endpoints, the leader first, then by what they are taken for."""
+        return sorted(
+            self._endpoints.values(),
+            key=lambda each: (_RANK[each.status.standing], each.name != self._leader),
+        )
+
+    def _believed(self) -> list[_Endpoint]:
+        candidates = self._candidates()
+        return [each for each in candidates if each.status.standing in _BELIEVED] or candidates
+
+    async def _ask_all(
+        self, endpoints: Sequence[_Endpoint], method: RPCEndpoint, params: Any
+    ) -> dict[str, RPCResponse]:
+        """Answers by name, of those who answer in time."""
+        answers: dict[str, RPCResponse] = {}
+
+        async def ask(endpoint: _Endpoint) -> None:
+            try:
+                answers[endpoint.name] = await self._ask(endpoint, method, params)
+            except EndpointError:
+                return
+
+        async with trio.open_nursery() as nursery:
+            for each in endpoints:
+                nursery.start_soon(ask, each)
+        return answers
+
+    async def _broadcast(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        """Send to all; return with the first that takes it, while the others are still asked."""
+        send, receive = trio.open_memory_channel[RPCResponse | EndpointError](len(self._endpoints))
+
+        async def ask(endpoint: _Endpoint) -> None:
+            try:
+                send.send_nowait(await self._ask(endpoint, method, params))
+            except EndpointError as error:
+                send.send_nowait(error)
+
+        for each in self._candidates():
+            self._nursery.start_soon(ask, each)
+        refusal: RPCResponse | None = None
+        failure: EndpointError | None = None
+        for _ in self._endpoints:
+            answer = await receive.receive()
+            if isinstance(answer, EndpointError):
+                failure = answer
+            elif "error" not in answer:
+                return answer
+            elif refusal is None or "known" in str(answer["error"]):
+                refusal = answer
+        if refusal is not None:
+            return refusal
+        raise failure or EndpointError("there is no endpoint")
+
+    async def _all_logs(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        answers = await self._ask_all(self._believed(), method, params)
+        told = [logs for answer in answers.values() if (logs := _logs_in(answer)) is not None]
+        if not told:
+            return await self._first_answer(method, params)
+        union = {_place_of(log): log for logs in reversed(told) for log in logs}
+        if any(len(logs) != len(union) for logs in told):
+            self.disagree(f"the events of block {params[0]['blockHash']}")
+        return cast(RPCResponse, {"jsonrpc": "2.0", "id": 0, "result": list(union.values())})
+
+    # ---- the survey
+
+    async def run(self, interval: float) -> None:
+        """Survey for ever."""
+        while True:
+            await trio.sleep(interval)
+            await self.survey()
+
+    async def survey(self) -> None:
+        """Ask everybody for the newest block, vote on the newest final one, choose the leader."""
+        async with trio.open_nursery() as nursery:
+            for each in self._endpoints.values():
+                nursery.start_soon(self._look, each)
+        self._choose()
+        disputed = await self._vote()
+        self._choose()
+        self.trouble = None
+        if disputed is not None:
+            self.disagree(f"block {disputed}, which should be final")
+
+    async def _look(self, endpoint: _Endpoint) -> None:
+        found = await self._block(endpoint, "latest")
+        if found is None:
+            return
+        forked = endpoint.status.standing is Standing.FORKED  # until it is voted in again
+        endpoint.status = EndpointStatus(
+            name=endpoint.name,
+            standing=Standing.FORKED if forked else Standing.GOOD,
+            head=found,
+            trouble=endpoint.status.trouble if forked else "",
+        )
+
+    async def _block(self, endpoint: _Endpoint, block: BlockId) -> Block | None:
+        """A block as one endpoint tells it; None if it does not, and then it may be silent."""
+        try:
+            with trio.fail_after(self._patience):
+                return await endpoint.rpc.block(block)
+        except trio.TooSlowError:
+            endpoint.is_now(Standing.SILENT, f"no answer within {self._patience:g} s")
+        except EndpointError as error:
+            endpoint.is_now(Standing.SILENT, str(error.args[0]))
+        return None
+
+    async def _vote(self) -> int | None:
+        """Set aside who has another block than most where all should be final; its number."""
+        leader = self._endpoints.get(self._leader)
+        if leader is None or leader.status.head is None:
+            return None
+        final = await self._block(leader, self._finality.block(leader.status.head.number))
+        if final is None:
+            return None
+        votes: dict[str, bytes] = {}
+
+        async def ask(endpoint: _Endpoint) -> None:
+            found = await self._block(endpoint, final.number)
+            if found is not None:
+                votes[endpoint.name] = found.hash
+
+        async with trio.open_nursery() as nursery:
+            for each in self._endpoints.values():
+                if each.status.standing is not Standing.SILENT:
+                    nursery.start_soon(ask, each)
+        counted = Counter(votes.values()).most_common(2)
+        if len(counted) == 2 and counted[0][1] == counted[1][1]:
+            return final.number
+        for name, voted in votes.items():
+            endpoint = self._endpoints[name]
+            if voted != counted[0][0]:
+                endpoint.is_now(Standing.FORKED, f"has another block {final.number} than most")
+            elif endpoint.status.standing is Standing.FORKED:
+                endpoint.is_now(Standing.GOOD)
+        return final.number if len(counted) == 2 else None
+
+    def _choose(self) -> None:
+        """Tell who lags, and follow the endpoint that is furthest ahead; change only for better."""
+        good = [each for each in self._endpoints.values() if each.status.standing in _BELIEVED]
+        heads = {each.name: each.status.head.number for each in good if each.status.head}
+        if not heads:
+            return
+        furthest = max(heads.values())
+        for each in good:
+            behind = furthest - heads.get(each.name, furthest)
+            if behind > self._lag:
+                each.is_now(Standing.LAGGING, f"{behind} blocks behind")
+        if heads.get(self._leader, -1) < furthest - self._lag:
+            self._leader = next(name for name, head in heads.items() if head == furthest)
+
+
+_BELIEVED: Final = frozenset({Standing.GOOD, Standing.LAGGING})
+_RANK: Final = {
+    Standing.GOOD: 0,
+    Standing.LAGGING: 1,
+    Standing.SILENT: 2,
+    Standing.FORKED: 3,
+}
+
+
+def _is_elsewhere(method: str, answer: RPCResponse) -> bool:
+    error = answer.get("error")
+    if error:
+        return any(text in str(error).lower() for text in _ASK_THE_NEXT)
+    return method in _MAY_BE_ELSEWHERE and answer.get("result") is None
+
+
+def _logs_in(answer: RPCResponse) -> list[Mapping[str, Any]] | None:
+    logs = answer.get("result")
+    if "error" in answer or not isinstance(logs, list):
+        return None
+    return logs if all(isinstance(each, Mapping) for each in logs) else None
+
+
+def _place_of(log: Mapping[str, Any]) -> tuple[str, ...]:
+    """What makes a log the same log, from whomever it comes."""
+    names = ("blockHash", "transactionHash", "logIndex", "data", "topics")
+    return tuple(str(log.get(name)) for name in names)
+
+
+@asynccontextmanager
+async def open_endpoints(
+    endpoints: Sequence[str | Provider],
+    *,
+    finality: Finality | None = None,
+    interval: float = 1.0,
+    lag: int = 3,
+    patience: float = 4.0,
+) -> AsyncIterator[EndpointPool]:
+    """Use several endpoints as one while the block lasts.
+
+    Args:
+        endpoints: two or more URLs or providers; the order decides between equals.
+        finality: where agreement is checked; the ``finalized`` tag unless given.
+        interval: seconds between surveys.
+        lag: blocks behind the furthest from which on an endpoint counts as lagging.
+        patience: seconds after which the next endpoint is asked.
+
+    Raises:
+        InvalidValueError: none given, or one twice.
+        EndpointError: none of them answers.
+    """
+    async with AsyncExitStack() as stack:
+        providers: dict[str, Provider] = {}
+        for number, each in enumerate(endpoints, start=1):
+            name = repr(each)
+            if isinstance(each, str):
+                each = await stack.enter_async_context(open_provider(each))
+                name = each.host
+            name = name if name not in providers else f"{name} #{number}"
+            providers[name] = each
+        if not providers:
+            raise InvalidValueError("no endpoint", next_step="give at least one")
+        async with open_tasks() as nursery:
+            pool = EndpointPool(
+                nursery,
+                providers,
+                finality=finality if finality is not None else Finality.tag(),
+                lag=lag,
+                patience=patience,
+            )
+            await pool.survey()
+            if not pool.leader:
+                troubles = "; ".join(each.trouble for each in pool.statuses)
+                raise EndpointError(f"no endpoint answers: {troubles}")
+            nursery.start_soon(pool.run, interval)
+            yield pool

@@ -1,0 +1,33 @@
+"""Background tasks that end with the block they serve."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+__all__ = ["open_tasks"]
+
+
+@asynccontextmanager
+async def open_tasks() -> AsyncIterator[trio.Nursery]:
+    """Open a nursery that is cancelled when the block ends.
+
+    What the block raises is the caller's own and comes out as it is; only the failures of the tasks
+    come as a group.
+    """
+    failure: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                yield nursery
+            except BaseException as error:
+                failure = error
+                raise
+            finally:
+                nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        if failure is not None and group.exceptions == (failure,):
+            raise failure from failure.__cause__
+        raise
