@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FORGE := tools/forge
 
-.PHONY: demo test check forge-test docs contracts bench fuzz prove mutate clean
+.PHONY: demo test check forge-test docs contracts bench fuzz model prove mutate clean
 
 $(VENV)/runtime.stamp: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -49,11 +49,16 @@ contracts: $(VENV)/dev.stamp node_modules/.stamp
 	$(BIN)/python tools/build_artifacts.py
 
 bench: $(VENV)/dev.stamp
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/python -m bench
 
 fuzz: $(VENV)/dev.stamp node_modules/.stamp
-	OPTION_CHANNELS_FUZZ=1 $(BIN)/pytest tests/stateful tests/protocol tests/testing
+	OPTION_CHANNELS_FUZZ=1 $(BIN)/pytest tests/stateful tests/protocol tests/testing \
+		tests/pricing/test_black76.py tests/pricing/test_arrays.py
 	FOUNDRY_PROFILE=fuzz $(FORGE) test
+
+model: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.model
 
 prove: $(VENV)/dev.stamp node_modules/.stamp
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[prove]'

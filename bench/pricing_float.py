@@ -1,83 +1,52 @@
 """The float engine's speed: ours beside the peers that are installed, in one run, on one thread.
 
-Peers come with the extra ``bench``; those that are missing are left out. Inputs are the same for
+Peers come with the extra ``bench``; a missing one is a row that says so. Inputs are the same for
 all: a forward of 100, strikes 70 to 140, vols 20 to 100 %, a week to a year, out of the money.
 """
 
 from __future__ import annotations
 
-import importlib
-import os
 import sys
-import time
-from collections.abc import Callable
-from types import ModuleType
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from bench.results import Result, as_table
+from bench.timing import best, best_of_one, peer  # before NumPy: it limits threads
 
-# before the first import of NumPy or of a peer: one thread each
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ.setdefault(_variable, "1")
-os.environ.setdefault("POLARS_MAX_THREADS", "1")
+import numpy as np  # isort: skip
 
-import numpy as np  # noqa: E402 - after the limits
+from channels.pricing import Kind, arrays, implied_vol, scalar
+from channels.pricing.book import Book
+from tests.pricing.float_reference import exact_price, hard_options
 
-from channels.pricing import Kind, arrays, implied_vol, scalar  # noqa: E402
-from channels.pricing.book import Book  # noqa: E402
-
-__all__ = ["measure_pricing_float"]
+__all__ = ["measure"]
 
 SIZE: Final = 1_000_000
 POSITIONS: Final = 1_000
+HARD: Final = 2_000
 MOVES: Final = tuple(-0.3 + 0.06 * i for i in range(11))
 FACTORS: Final = (0.7, 1.0, 1.45)
-SECONDS: Final = 0.5
-"""Each figure is the best of as many runs as fit in this time, and of three at least."""
 
 
-def measure_pricing_float() -> list[Result]:
-    """Run everything; times are nanoseconds an option, the grid's microseconds."""
-    return [*_one_by_one(), *_arrays(), _grid()]
-
-
-def _best(work: Callable[[], Any]) -> float:
-    """Seconds of processor time: all run on one thread, and shared machines stretch the clock's."""
-    work()
-    best, began, runs = float("inf"), time.process_time(), 0
-    while runs < 3 or time.process_time() - began < SECONDS:
-        start = time.process_time()
-        work()
-        best = min(best, time.process_time() - start)
-        runs += 1
-    return best
-
-
-def _repeated(work: Callable[[], Any], times: int = 2_000) -> Callable[[], None]:
-    def run() -> None:
-        for _ in range(times):
-            work()
-
-    return run
-
-
-def _peer(name: str) -> ModuleType | None:
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        return None
+def measure() -> Iterator[Result]:
+    """Yield everything; times are nanoseconds an option, the grid's microseconds."""
+    yield from _one_by_one()
+    yield from _arrays()
+    yield _grid()
+    yield _accuracy()
 
 
 def _one_by_one() -> list[Result]:
     kind, forward, strike, vol, years = Kind.CALL, 100.0, 110.0, 0.5, 0.25
     value = scalar.price(kind, forward, strike, vol, years)
-    prices, vols = {}, {}
-    if quantlib := _peer("QuantLib"):
+    prices: dict[str, float | None] = {"QuantLib (C++)": None}
+    vols: dict[str, float | None] = {"vollib": None}
+    if quantlib := peer("QuantLib"):
         call, deviation = quantlib.Option.Call, vol * years**0.5
         prices["QuantLib (C++)"] = _one(
             lambda: quantlib.blackFormula(call, strike, forward, deviation)
         )
-    if vollib := _peer("vollib.black.implied_volatility"):
+    if vollib := peer("vollib.black.implied_volatility"):
         vols["vollib"] = _one(
             lambda: vollib.implied_volatility(value, forward, strike, 0.0, years, "c"), 200
         )
@@ -100,7 +69,7 @@ def _one_by_one() -> list[Result]:
 
 
 def _one(work: Callable[[], Any], times: int = 2_000) -> float:
-    return _best(_repeated(work, times)) / times * 1e9
+    return 1e9 * best_of_one(work, times)
 
 
 def _arrays() -> list[Result]:
@@ -113,8 +82,13 @@ def _arrays() -> list[Result]:
     values = arrays.price(kinds, forwards, strikes, vols, years)
     buffers = arrays.greeks(kinds, forwards, strikes, vols, years)
     out = np.empty(SIZE)
-    prices, greeks, implied = {}, {}, {}
-    if fast := _peer("fast_vollib"):
+    prices: dict[str, float | None] = {"fast-vollib": None, "polars-vol": None}
+    greeks: dict[str, float | None] = {
+        "fast-vollib (5 Greeks)": None,
+        "polars-vol (5 Greeks)": None,
+    }
+    implied = dict(prices)
+    if fast := peer("fast_vollib"):
         flags = np.where(kinds == 0, "c", "p")
         prices["fast-vollib"] = _each(
             lambda: fast.fast_black(flags, forwards, strikes, years, 0.0, vols, return_as="numpy")
@@ -129,8 +103,8 @@ def _arrays() -> list[Result]:
                 values, forwards, strikes, 0.0, years, flags, return_as="numpy", on_error="ignore"
             )
         )
-    if polars_vol := _peer("polars_vol"):
-        frame = _peer("polars").DataFrame(  # type: ignore[union-attr]
+    if polars_vol := peer("polars_vol"):
+        frame = peer("polars").DataFrame(  # type: ignore[union-attr]
             {
                 "strike": strikes,
                 "spot": forwards,
@@ -175,7 +149,7 @@ def _arrays() -> list[Result]:
 
 
 def _each(work: Callable[[], Any]) -> float:
-    return _best(work) / SIZE * 1e9
+    return best(work) / SIZE * 1e9
 
 
 def _grid() -> Result:
@@ -188,24 +162,54 @@ def _grid() -> Result:
         years=chance.uniform(0.02, 1.0, POSITIONS),
         quantities=chance.normal(0.0, 1.0, POSITIONS),
     )
-    references = {}
-    if fast := _peer("fast_vollib"):
+    references: dict[str, float | None] = {"fast-vollib": None}
+    if fast := peer("fast_vollib"):
         scenarios = [(1.0 + move, factor) for move in MOVES for factor in FACTORS]
         forwards = np.concatenate([np.full(POSITIONS, 100.0 * growth) for growth, _ in scenarios])
         vols = np.concatenate([book.vols * factor for _, factor in scenarios])
         strikes, years = (np.tile(column, len(scenarios)) for column in (book.strikes, book.years))
         flags = np.tile(np.where(book.kinds == 0, "c", "p"), len(scenarios))
-        references["fast-vollib"] = 1e6 * _best(
+        references["fast-vollib"] = 1e6 * best(
             lambda: fast.fast_black(flags, forwards, strikes, years, 0.0, vols, return_as="numpy")
         )
     return Result(
         name="a book of 1,000 positions in 33 scenarios, in floats",
-        value=1e6 * _best(lambda: book.grid(MOVES, FACTORS)),
+        value=1e6 * best(lambda: book.grid(MOVES, FACTORS)),
         unit="us",
         target=800,
         references=references,
     )
 
 
+def _accuracy() -> Result:
+    """The greatest relative error against 60 digits, out of the money, on the design's domain."""
+    options = list(hard_options(4, HARD))
+    exact = [exact_price(*option) for option in options]
+
+    def worst(prices: Iterable[float]) -> float:
+        pairs = zip(prices, exact, strict=True)
+        return max(float(abs(found / right - 1)) for found, right in pairs)
+
+    references: dict[str, float | None] = {"vollib": None, "QuantLib (C++)": None}
+    if vollib := peer("vollib.black"):
+        references["vollib"] = worst(
+            vollib.undiscounted_black(forward, strike, vol, years, "cp"[kind])
+            for kind, forward, strike, vol, years in options
+        )
+    if quantlib := peer("QuantLib"):
+        sides = quantlib.Option.Call, quantlib.Option.Put
+        references["QuantLib (C++)"] = worst(
+            quantlib.blackFormula(sides[kind], strike, forward, vol * years**0.5)
+            for kind, forward, strike, vol, years in options
+        )
+    return Result(
+        name=f"float prices, greatest relative error of {HARD:,} hard options",
+        value=worst(arrays.price(*map(np.array, zip(*options, strict=True))).tolist()),
+        unit="",
+        target=5e-13,
+        references=references,
+    )
+
+
 if __name__ == "__main__":
-    sys.stdout.write(as_table(measure_pricing_float()) + "\n")
+    sys.stdout.write(as_table(measure()) + "\n")

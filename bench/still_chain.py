@@ -41,6 +41,10 @@ class StillChain:
             final_timestamp=_GENESIS,
         )
 
+    @property
+    def trouble(self) -> None:
+        """Nothing is ever wrong here."""
+
     async def updates(self) -> AsyncIterator[ChainUpdate]:
         """A new head every tenth of a second."""
         while True:

@@ -1,18 +1,18 @@
 """Calibration's speed: one SVI slice of 21 quotes, ours beside the peers that are installed.
 
 The quotes are those of a smile with noise of half a half-spread; all fit the same middles of bid
-and ask, we with their weights. Peers come with the extra ``bench``; those that are missing are left
-out. Run by itself this prints the errors too: a fast wrong fit is none.
+and ask, we with their weights. Peers come with the extra ``bench``; a missing one is a row
+that says so. The errors are measured too: a fast wrong fit is none.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from bench.pricing_float import _best, _peer  # before NumPy: it limits everything to one thread
 from bench.results import Result, as_table
+from bench.timing import best, peer  # before NumPy: it limits threads
 
 import numpy as np  # isort: skip
 
@@ -22,7 +22,7 @@ from channels.pricing.ssvi_fit import fit_ssvi
 from channels.pricing.svi import RawSvi, butterfly_slack
 from channels.pricing.svi_fit import fit_svi
 
-__all__ = ["measure_surface"]
+__all__ = ["measure"]
 
 FORWARD: Final = 3_000.0
 DAYS: Final = 73
@@ -30,40 +30,50 @@ YEARS: Final = DAYS / 365
 TRUE: Final = RawSvi(a=0.004, b=0.08, rho=-0.35, m=0.02, sigma=0.12)
 PLACES: Final = np.linspace(-0.45, 0.45, 21)
 EXPIRIES: Final = 10
+_NAMES: Final = ("fast-vollib", "QuantLib (C++)")
 
 
-def measure_surface() -> list[Result]:
-    """Run everything; times are microseconds of processor time."""
+def measure() -> Iterator[Result]:
+    """Yield everything: microseconds of processor time, and how far each fit is off."""
     w, half = _quotes(TRUE.total_variance(PLACES))
     fit = fit_svi(PLACES, w, half)
-    references = {name: 1e6 * _best(run) for name, run in _peers(np.sqrt(w / YEARS)).items()}
+    peers = _peers(np.sqrt(w / YEARS))
+    times: dict[str, float | None] = dict.fromkeys(_NAMES)
+    errors = dict(times)
+    for name, run in peers.items():
+        times[name] = 1e6 * best(run)
+        errors[name] = _error(np.asarray(run()))
+    yield Result(
+        name="SVI slice, 21 quotes, arbitrage checked",
+        value=1e6 * best(lambda: fit_svi(PLACES, w, half)),
+        unit="us",
+        target=1_000,
+        references=times,
+    )
+    yield Result(
+        name="SVI slice, 21 quotes: distance from the smile without noise",
+        value=_error(fit.svi.volatility(PLACES, YEARS)),
+        unit="vol points",
+        references=errors,
+    )
+    yield Result(
+        name="SVI slice, 21 quotes, from the last smile",
+        value=1e6 * best(lambda: fit_svi(PLACES, w, half, start=fit.svi)),
+        unit="us",
+    )
+    yield Result(
+        name="the least g(k) of a smile, all strikes",
+        value=1e6 * best(lambda: butterfly_slack(fit.svi)),
+        unit="us",
+    )
     ssvi = Ssvi(rho=-0.35, eta=0.9, gamma=0.4)
     surface = [_quotes(ssvi.total_variance(PLACES, 0.01 * (i + 1))) for i in range(EXPIRIES)]
     columns = [PLACES] * EXPIRIES, [w for w, _ in surface], [half for _, half in surface]
-    return [
-        Result(
-            name="SVI slice, 21 quotes, arbitrage checked",
-            value=1e6 * _best(lambda: fit_svi(PLACES, w, half)),
-            unit="us",
-            target=1_000,
-            references=references,
-        ),
-        Result(
-            name="SVI slice, 21 quotes, from the last smile",
-            value=1e6 * _best(lambda: fit_svi(PLACES, w, half, start=fit.svi)),
-            unit="us",
-        ),
-        Result(
-            name="the least g(k) of a smile, all strikes",
-            value=1e6 * _best(lambda: butterfly_slack(fit.svi)),
-            unit="us",
-        ),
-        Result(
-            name="SSVI surface, 10 expiries, 210 quotes",
-            value=1e6 * _best(lambda: fit_ssvi(*columns)),
-            unit="us",
-        ),
-    ]
+    yield Result(
+        name="SSVI surface, 10 expiries, 210 quotes",
+        value=1e6 * best(lambda: fit_ssvi(*columns)),
+        unit="us",
+    )
 
 
 def _quotes(w: Floats) -> tuple[Floats, Floats]:
@@ -75,12 +85,12 @@ def _quotes(w: Floats) -> tuple[Floats, Floats]:
 def _peers(vols: Floats) -> dict[str, Callable[[], Any]]:
     """Return what fits these vols in each peer, and returns the vols of its fit."""
     found: dict[str, Callable[[], Any]] = {}
-    if fast := _peer("fast_vollib.surface"):
+    if fast := peer("fast_vollib.surface"):
         seen = fast.SurfaceObservations(k=PLACES, T=np.full(len(vols), YEARS), iv=vols)
         points = fast.SurfacePoints(k=PLACES, T=np.full(len(vols), YEARS))
         algorithm = fast.build_algorithm("svi")
         found["fast-vollib"] = lambda: algorithm.fit(seen).evaluate(points).iv
-    if quantlib := _peer("QuantLib"):
+    if quantlib := peer("QuantLib"):
         today = quantlib.Date(1, 1, 2026)
         quantlib.Settings.instance().evaluationDate = today
         strikes = [float(strike) for strike in FORWARD * np.exp(PLACES)]
@@ -97,17 +107,11 @@ def _peers(vols: Floats) -> dict[str, Callable[[], Any]]:
     return found
 
 
-def _errors() -> str:
-    """Return how far each fit is from the smile without its noise, in vol points."""
-    w, half = _quotes(TRUE.total_variance(PLACES))
+def _error(vols: Floats) -> float:
+    """Return how far fitted vols are from the smile without its noise, in vol points."""
     right = TRUE.volatility(PLACES, YEARS)
-    fits = {"ours": fit_svi(PLACES, w, half).svi.volatility(PLACES, YEARS)}
-    fits |= {name: np.asarray(run()) for name, run in _peers(np.sqrt(w / YEARS)).items()}
-    return "\n".join(
-        f"{name}: {100 * float(np.sqrt(np.mean((vols - right) ** 2))):.3f} vol points off"
-        for name, vols in fits.items()
-    )
+    return 100 * float(np.sqrt(np.mean((vols - right) ** 2)))
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{as_table(measure_surface())}\n\n{_errors()}\n")
+    sys.stdout.write(as_table(measure()) + "\n")

@@ -24,6 +24,7 @@ import trio
 
 from bench.results import Result
 from bench.still_chain import DEPOSIT, StillChain
+from bench.timing import seconds
 from channels.peer import Leg, default_terms, open_peer
 from channels.pricing.instruments import Put
 from channels.protocol.changes import Marks, SeriesMark, marks_of
@@ -33,7 +34,7 @@ from channels.protocol.terms import RiskParams
 from channels.protocol.types import Series, feed_id
 from channels.units import to_wad
 
-__all__ = ["measure_updates"]
+__all__ = ["measure"]
 
 SECONDS: Final = 3.0
 MESSAGE: Final = 206
@@ -102,7 +103,7 @@ def _measure_floor(*, durable: bool) -> float:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 count, body = 0, bytearray(os.urandom(MESSAGE - 64))
                 began = time.perf_counter()
-                while time.perf_counter() - began < SECONDS:
+                while time.perf_counter() - began < seconds(SECONDS):
                     body[:8] = count.to_bytes(8, "big")
                     digest = keccak(bytes(body))
                     mine = _ALICE.sign_digest(digest)
@@ -136,7 +137,7 @@ def _mark(series: Series) -> SeriesMark:
     return SeriesMark(vol=int(to_wad("0.6")))
 
 
-async def _library_responder(store: str) -> None:
+async def _library_responder(store: str, tls: bool) -> None:
     chain = StillChain()
 
     async def accept(_: object) -> bool:
@@ -154,12 +155,13 @@ async def _library_responder(store: str) -> None:
         accept_opening=accept,
         accept_trade=trade,
         clock=lambda: chain.head.timestamp,
+        tls=tls,
     ) as peer:
         print(peer.listening, flush=True)
         await trio.sleep_forever()
 
 
-async def _library_initiator(store: str, responder: str) -> list[float]:
+async def _library_initiator(store: str, responder: str, tls: bool) -> list[float]:
     chain = StillChain()
     market = _SteadyMarket(chain)
     terms = default_terms(
@@ -179,6 +181,7 @@ async def _library_initiator(store: str, responder: str) -> list[float]:
         store=store or ":memory:",
         market=market,
         clock=lambda: chain.head.timestamp,
+        tls=tls,
     ) as peer:
         channel = await peer.open(
             peer=responder, terms=terms, risk=_RISK, deposit=DEPOSIT, peer_deposit=DEPOSIT
@@ -189,7 +192,7 @@ async def _library_initiator(store: str, responder: str) -> list[float]:
         latencies: list[float] = []
         began = time.perf_counter()
         flip = False
-        while (now := time.perf_counter()) - began < SECONDS:
+        while (now := time.perf_counter()) - began < seconds(SECONDS):
             flip = not flip
             marks = marks_of(channel.portfolio)
             spot = int(to_wad(3001 if flip else 3000))
@@ -198,14 +201,14 @@ async def _library_initiator(store: str, responder: str) -> list[float]:
         return latencies
 
 
-def _measure_library(*, durable: bool) -> list[float]:
+def _measure_library(*, durable: bool, tls: bool) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         stores = [f"{folder}/alice.db", f"{folder}/bob.db"] if durable else ["", ""]
-        with _child("library", stores[1]) as child:
+        with _child("library", stores[1], "tls" if tls else "plain") as child:
             if child.stdout is None:
                 raise RuntimeError("the responder has no standard output")
             responder = child.stdout.readline().decode().strip()
-            return trio.run(_library_initiator, stores[0], responder)
+            return trio.run(_library_initiator, stores[0], responder, tls)
 
 
 @contextlib.contextmanager
@@ -218,36 +221,34 @@ def _child(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
             child.kill()
 
 
-def measure_updates() -> list[Result]:
-    """Updates per second, in memory and durable, beside the floor of the same run."""
-    results = []
-    for durable, target in ((False, 3_000.0), (True, 1_100.0)):
+def measure() -> Iterator[Result]:
+    """Yield states per second, in memory and durable, beside the floor of the same run."""
+    for durable, tls, target in (
+        (False, False, 3_000.0),
+        (False, True, 2_500.0),
+        (True, False, 1_100.0),
+    ):
         floor = _measure_floor(durable=durable)
-        latencies = sorted(_measure_library(durable=durable))
-        states = 2 * len(latencies) / sum(latencies)
+        latencies = sorted(_measure_library(durable=durable, tls=tls))
         where = "durable on both sides" if durable else "in memory"
-        results.append(
-            Result(
-                name=f"co-signed states, {where}, TCP",
-                value=states,
-                unit="1/s",
-                target=target,
-                references={"floor, hand-written loop": floor},
-            )
+        where += ", TLS" if tls else ", TCP"
+        yield Result(
+            name=f"co-signed states, {where}",
+            value=2 * len(latencies) / sum(latencies),
+            unit="1/s",
+            target=target,
+            references={"floor, hand-written loop": floor},
         )
-        results.append(
-            Result(
-                name=f"a whole change (Propose, Accept, Confirm), {where}, median",
-                value=latencies[len(latencies) // 2] * 1e6,
-                unit="us",
-                references={"two floor updates": 2e6 / floor},
-            )
+        yield Result(
+            name=f"a whole change (Propose, Accept, Confirm), {where}, median",
+            value=latencies[len(latencies) // 2] * 1e6,
+            unit="us",
+            references={"two floor updates": 2e6 / floor},
         )
-    return results
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "floor":
         _floor_responder(int(sys.argv[2]), sys.argv[3])
     else:
-        trio.run(_library_responder, sys.argv[2])
+        trio.run(_library_responder, sys.argv[2], sys.argv[3] == "tls")

@@ -15,11 +15,22 @@ from typing import TYPE_CHECKING, Any
 from channels.version import VERSION
 
 if TYPE_CHECKING:
+    from channels.peer import BreakerPolicy as BreakerPolicy
+    from channels.peer import CreditPolicy as CreditPolicy
+    from channels.peer import FlatMarket as FlatMarket
     from channels.peer import Leg as Leg
+    from channels.peer import LimitSource as LimitSource
     from channels.peer import MakerQuote as MakerQuote
+    from channels.peer import MarkSource as MarkSource
+    from channels.peer import Peer as Peer
     from channels.peer import PeerChannel as PeerChannel
+    from channels.peer import PeerEvent as PeerEvent
+    from channels.peer import Quote as Quote
     from channels.peer import QuoteRequest as QuoteRequest
+    from channels.peer import Quotes as Quotes
     from channels.peer import RiskPolicy as RiskPolicy
+    from channels.peer import SettlementSource as SettlementSource
+    from channels.peer import SpreadMaker as SpreadMaker
     from channels.peer import default_terms as default_terms
     from channels.peer import open_peer as open_peer
     from channels.pricing.instruments import Call as Call
@@ -34,36 +45,58 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 _HOMES = {
+    "BreakerPolicy": "channels.peer",
     "Call": "channels.pricing.instruments",
+    "CreditPolicy": "channels.peer",
     "DigitalCall": "channels.pricing.instruments",
     "DigitalPut": "channels.pricing.instruments",
+    "FlatMarket": "channels.peer",
     "Forward": "channels.pricing.instruments",
     "Leg": "channels.peer",
+    "LimitSource": "channels.peer",
     "LocalSigner": "channels.protocol.signing",
     "MakerQuote": "channels.peer",
+    "MarkSource": "channels.peer",
+    "Peer": "channels.peer",
     "PeerChannel": "channels.peer",
+    "PeerEvent": "channels.peer",
     "Put": "channels.pricing.instruments",
+    "Quote": "channels.peer",
     "QuoteRequest": "channels.peer",
+    "Quotes": "channels.peer",
     "RiskParams": "channels.protocol.terms",
     "RiskPolicy": "channels.peer",
+    "SettlementSource": "channels.peer",
+    "SpreadMaker": "channels.peer",
     "Terms": "channels.protocol.terms",
     "default_terms": "channels.peer",
     "open_peer": "channels.peer",
 }
 
 __all__ = [
+    "BreakerPolicy",
     "Call",
+    "CreditPolicy",
     "DigitalCall",
     "DigitalPut",
+    "FlatMarket",
     "Forward",
     "Leg",
+    "LimitSource",
     "LocalSigner",
     "MakerQuote",
+    "MarkSource",
+    "Peer",
     "PeerChannel",
+    "PeerEvent",
     "Put",
+    "Quote",
     "QuoteRequest",
+    "Quotes",
     "RiskParams",
     "RiskPolicy",
+    "SettlementSource",
+    "SpreadMaker",
     "Terms",
     "default_terms",
     "open_peer",

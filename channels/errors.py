@@ -8,6 +8,7 @@
     │   │   └── PricingDomainError   input outside the domain of the integer engine
     │   ├── IllegalCommandError  the channel is not in a phase that allows this command
     │   ├── SigningRefusedError  a signing rule forbids our signature
+    │   ├── LimitError           a limit of our desk, or its protection, forbids it
     │   ├── MarginError          a margin requirement is not met, or has no finite size
     │   ├── StorageError         the database cannot be read or written; signing stops
     │   │   ├── StoreLockedError     another process holds this database
@@ -33,7 +34,10 @@
     │   ├── UnexpectedMessageError   a message its phase does not allow
     │   ├── BadProposalError     a proposed state is not what its announcement says
     │   ├── RejectedError        the counterparty declined, with its reason
-    │   └── PeerTimeoutError     the counterparty did not answer in time
+    │   ├── PeerTimeoutError     the counterparty did not answer in time
+    │   ├── AppointmentRefusedError  a tower does not take an appointment, with its reason
+    │   ├── TowerFaultError      a tower signed what is not so, or does not answer
+    │   └── NotProtectedError    fewer towers than wanted have given a receipt
     ├── ChainError               what the chain, a contract or an endpoint did
     │   ├── EndpointError        an endpoint failed, lied or lagged
     │   │   └── EndpointsDisagreeError   two endpoints tell of different chains
@@ -50,6 +54,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 __all__ = [
+    "AppointmentRefusedError",
     "BadNonceError",
     "BadProposalError",
     "BadSignatureError",
@@ -69,11 +74,13 @@ __all__ = [
     "InsufficientFundsError",
     "InvalidValueError",
     "JournalBrokenError",
+    "LimitError",
     "LinkClosedError",
     "MalformedMessageError",
     "MarginError",
     "MessageError",
     "NonCanonicalError",
+    "NotProtectedError",
     "OurError",
     "PeerError",
     "PeerTimeoutError",
@@ -85,6 +92,7 @@ __all__ = [
     "SigningRefusedError",
     "StorageError",
     "StoreLockedError",
+    "TowerFaultError",
     "TransactionFailedError",
     "UnexpectedMessageError",
     "UnknownMessageError",
@@ -133,6 +141,12 @@ class IllegalCommandError(OurError):
 
 class SigningRefusedError(OurError):
     """A signing rule forbids our signature; nothing was signed and nothing changed."""
+
+
+class LimitError(OurError):
+    """A limit of our desk, or its market-maker protection, forbids it; nothing was signed."""
+
+    next_step = "trade less, hedge elsewhere, or change the limit"
 
 
 class MarginError(OurError):
@@ -286,6 +300,28 @@ class RejectedError(PeerError):
 
 class PeerTimeoutError(PeerError):
     """The counterparty did not answer in time."""
+
+
+class AppointmentRefusedError(PeerError):
+    """A tower does not take an appointment; ``refusal`` names why, as the tower puts it."""
+
+    next_step = "mend what is said, or ask another tower; until then watch the channel yourself"
+
+    def __init__(self, refusal: str, message: str) -> None:
+        super().__init__(message)
+        self.refusal = refusal
+
+
+class TowerFaultError(PeerError):
+    """A tower signed what is not so, contradicts itself, or does not answer as it must."""
+
+    next_step = "hand everything over to another tower; keep what this one has signed"
+
+
+class NotProtectedError(PeerError):
+    """Fewer towers than wanted have given a receipt: if both sides go away this may lose funds."""
+
+    next_step = "stay online, and watch the channel yourself until enough towers have it"
 
 
 class ChainError(ChannelsError):

@@ -22,7 +22,7 @@ async def main() -> None:
         trade = await quotes.best().accept()
         print(f"Both signed nonce {trade.nonce}; Alice's equity: {dollars(channel.equity)}")
         await local.move_to(put.expiry, spot=2_900)
-        await channel.settle(FEED, put.expiry, local.market.spot)
+        await channel.settle(FEED, put.expiry, local.market.spot(FEED))
         print(f"Settled at 2900; Alice's equity: {dollars(channel.equity)}")
         await channel.close()
         alice, bob = await local.balances()

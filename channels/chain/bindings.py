@@ -196,7 +196,7 @@ def _signed_state(checkpoint: Checkpoint) -> bytes:
         checkpoint.terms.struct_hash,
         state.nonce,
         state.valid_until,
-        state.portfolio.struct_hash,
+        state.portfolio_hash,
         checkpoint.newest.signature_a.compact,
         checkpoint.newest.signature_b.compact,
     )

@@ -18,17 +18,21 @@ from channels.chain.artifacts import NAMES, Artifact, canonical_type, load_artif
 from channels.chain.create2 import create2_address
 from channels.errors import InvalidValueError
 from channels.protocol.eip712 import Address, address, checksum, keccak
+from channels.protocol.signing import LocalSigner
+from channels.units import DAY
 from channels.version import VERSION
 
 __all__ = [
     "CORE",
     "ORACLES",
     "RELEASE_SALT",
+    "TEST_ATTESTERS",
     "Argument",
     "PlannedContract",
     "abi_value",
     "core_contracts",
     "parameter_name",
+    "public_oracle_contract",
     "token_contract",
 ]
 
@@ -172,5 +176,25 @@ def token_contract(
         name="TestToken",
         contract="TestToken",
         arguments={"name": token_name, "symbol": token_symbol, "decimals": token_decimals},
+        salt=salt,
+    )
+
+
+TEST_ATTESTERS: Final = tuple(bytes([number]) * 32 for number in (1, 2, 3))
+"""Secret keys of a test oracle's attesters: everybody knows them."""
+
+
+def public_oracle_contract(salt: bytes = RELEASE_SALT) -> PlannedContract:
+    """An oracle that anyone can tell any price, two of three known keys: for tests and demos."""
+    attesters = sorted(LocalSigner(secret).address for secret in TEST_ATTESTERS)
+    return PlannedContract(
+        name="TestOracle",
+        contract="AttestedOracle",
+        arguments={
+            "attesters": [checksum(each) for each in attesters],
+            "threshold": 2,
+            "challengeDelay": 60,
+            "grace": 3 * DAY,
+        },
         salt=salt,
     )

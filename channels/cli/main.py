@@ -9,8 +9,12 @@ from typing import Any
 import click
 
 from channels import __version__
+from channels.cli.attest import attest
 from channels.cli.audit import audit
 from channels.cli.backtest import backtest
+from channels.cli.desk import COMMANDS
+from channels.cli.doctor import doctor
+from channels.cli.replay import replay
 
 __all__ = ["main"]
 
@@ -23,8 +27,13 @@ def main() -> None:
     logging.getLogger("channels").addHandler(logging.NullHandler())
 
 
+main.add_command(attest)
 main.add_command(audit)
 main.add_command(backtest)
+main.add_command(doctor)
+main.add_command(replay)
+for _command in COMMANDS:
+    main.add_command(_command)
 
 
 @main.command()
@@ -67,6 +76,11 @@ def demo(market: Path | None, rpc: str | None, two_processes: bool, as_json: boo
     help="Oracles to deploy, as TOML.",
 )
 @click.option("--test-token", is_flag=True, help="Deploy a token that anyone can mint.")
+@click.option(
+    "--test-oracle",
+    is_flag=True,
+    help="Deploy an oracle whose attesters' keys everybody knows.",
+)
 @click.option(
     "--keystore",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

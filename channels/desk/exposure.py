@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from math import fsum
+from types import MappingProxyType
 
 import attrs
 
@@ -58,7 +60,8 @@ def position_greeks(position: Position, spot: int, at: int) -> Greeks[float]:
     )
 
 
-def exposures(portfolio: Portfolio, side: Party) -> dict[bytes, Exposure]:
+@lru_cache(maxsize=4_096)
+def exposures(portfolio: Portfolio, side: Party) -> Mapping[bytes, Exposure]:
     """Work out the exposure of ``side`` to every feed of ``portfolio``, at the marks it carries.
 
     Raises:
@@ -80,7 +83,7 @@ def exposures(portfolio: Portfolio, side: Party) -> dict[bytes, Exposure]:
                 notional=abs(quantity) * spot / WAD,
             )
         )
-    return {feed: _sum(parts) for feed, parts in found.items()}
+    return MappingProxyType({feed: _sum(parts) for feed, parts in found.items()})
 
 
 def total(parts: Iterable[Mapping[bytes, Exposure]]) -> dict[bytes, Exposure]:

@@ -1,7 +1,8 @@
 """Limits over all channels of a desk, and over each group of counterparties.
 
 A breach blocks what would make it worse and lets through what makes it better, so that a desk over
-its limit can always trade its way back.
+its limit can always trade its way back. What is in flight counts by its ends: the least and the
+most that could come to stand in each channel, all of them together.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from itertools import chain
+from math import fsum
+from typing import Final
 
 import attrs
 
-from channels.desk.exposure import Exposure, Holding, exposures, total
+from channels.desk.exposure import Exposure, Holding, exposures
 from channels.errors import InvalidValueError
 from channels.protocol.types import Party, Portfolio, feed_name
 
@@ -30,6 +33,13 @@ class Measure(Enum):
 
 
 _SENSITIVITIES = (Measure.DELTA, Measure.GAMMA, Measure.VEGA, Measure.NOTIONAL)
+
+_Spans = Mapping[Measure, tuple[float, float]]
+"""Least and most of each measure."""
+_SpansByFeed = Mapping[bytes, _Spans]
+
+_FLAT: Final = Exposure()
+_NOTHING: Final[_Spans] = dict.fromkeys(_SENSITIVITIES, (0.0, 0.0))
 
 
 @attrs.frozen(kw_only=True)
@@ -115,20 +125,51 @@ class Limits:
             )
         )
 
+    def standing(self, holdings: Iterable[Holding]) -> tuple[Breach, ...]:
+        """Find the limits that what stands and is in flight is beyond already."""
+        held = list(holdings)
+        groups = sorted({each.group for each in held})
+        found = list(self._beyond(None, _total(_span(each) for each in held)))
+        for group in groups:
+            alike = [each for each in held if each.group == group]
+            found.extend(self._beyond(group, _total(_span(each) for each in alike)))
+            limit = self.credit.get(group, self.default_credit)
+            value = sum(_margin(each.portfolios, each.side.other) for each in alike)
+            if limit is not None and value > limit:
+                found.append(_over_credit(group, value, limit))
+        return tuple(found)
+
     def _sensitivities(
         self, group: str | None, others: list[Holding], changing: Holding, after: Portfolio
     ) -> Iterator[Breach]:
-        elsewhere = total(_worst(each) for each in others)
-        before = total([elsewhere, _worst(changing)])
-        with_change = total([elsewhere, exposures(after, changing.side)])
-        for feed, exposure in with_change.items():
+        elsewhere = _total(_span(each) for each in others)
+        before = _total([elsewhere, _span(changing)])
+        changed = attrs.evolve(changing, portfolios=(*changing.portfolios, after))
+        return self._beyond(group, _total([elsewhere, _span(changed)]), before)
+
+    def _beyond(
+        self, group: str | None, spans: _SpansByFeed, before: _SpansByFeed | None = None
+    ) -> Iterator[Breach]:
+        """Find where ``spans`` reach beyond a limit, and further than ``before``."""
+        for feed, by_measure in spans.items():
             limits = self.group if group is not None else self.feeds.get(feed, self.desk)
             for measure in _SENSITIVITIES:
                 limit = getattr(limits, measure.value)
-                value = abs(getattr(exposure, measure.value))
-                was = abs(getattr(before.get(feed, Exposure()), measure.value))
-                if limit is not None and value > limit and value > was:
-                    yield Breach(group=group, feed=feed, measure=measure, value=value, limit=limit)
+                if limit is None:
+                    continue
+                low, high = by_measure[measure]
+                was_low, was_high = (
+                    (0.0, 0.0) if before is None else before.get(feed, _NOTHING)[measure]
+                )
+                reached = [
+                    value
+                    for value, was in ((high, was_high), (-low, -was_low))
+                    if value > limit and value > was
+                ]
+                if reached:
+                    yield Breach(
+                        group=group, feed=feed, measure=measure, value=max(reached), limit=limit
+                    )
 
     def _credit(
         self, alike: list[Holding], changing: Holding, after: Portfolio
@@ -140,27 +181,47 @@ class Limits:
         was = elsewhere + _margin(changing.portfolios, changing.side.other)
         value = elsewhere + after.margin(changing.side.other)
         if value > limit and value > was:
-            yield Breach(
-                group=changing.group, feed=None, measure=Measure.CREDIT, value=value, limit=limit
-            )
+            yield _over_credit(changing.group, value, limit)
 
 
 def _margin(portfolios: Iterable[Portfolio], side: Party) -> int:
     return max((each.margin(side) for each in portfolios), default=0)
 
 
-def _worst(holding: Holding) -> dict[bytes, Exposure]:
-    """Exposure that has the largest size of each figure among all that could come to stand."""
-    worst: dict[bytes, Exposure] = {}
-    for portfolio in holding.portfolios:
-        for feed, exposure in exposures(portfolio, holding.side).items():
-            known = worst.get(feed, Exposure())
-            worst[feed] = Exposure(
-                **{
-                    field.name: max(
-                        getattr(known, field.name), getattr(exposure, field.name), key=abs
-                    )
-                    for field in attrs.fields(Exposure)
-                }
+def _over_credit(group: str, value: int, limit: int) -> Breach:
+    return Breach(group=group, feed=None, measure=Measure.CREDIT, value=value, limit=limit)
+
+
+def _span(holding: Holding) -> _SpansByFeed:
+    """Least and most of each figure over all that could come to stand; no position counts as 0."""
+    found = [exposures(each, holding.side) for each in holding.portfolios]
+    feeds = {feed for each in found for feed in each}
+    return {
+        feed: {
+            measure: _extremes([getattr(each.get(feed, _FLAT), measure.value) for each in found])
+            for measure in _SENSITIVITIES
+        }
+        for feed in feeds
+    }
+
+
+def _extremes(figures: list[float]) -> tuple[float, float]:
+    return min(figures), max(figures)
+
+
+def _total(parts: Iterable[_SpansByFeed]) -> _SpansByFeed:
+    """Add up the ends of all spans: what is in flight here and there may come to stand together."""
+    by_feed: dict[bytes, list[_Spans]] = {}
+    for part in parts:
+        for feed, spans in part.items():
+            by_feed.setdefault(feed, []).append(spans)
+    return {
+        feed: {
+            measure: (
+                fsum(each[measure][0] for each in spans),
+                fsum(each[measure][1] for each in spans),
             )
-    return worst
+            for measure in _SENSITIVITIES
+        }
+        for feed, spans in by_feed.items()
+    }

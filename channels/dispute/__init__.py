@@ -12,13 +12,18 @@ from channels.dispute.actions import (
     Duty,
     Level,
     NeedPrice,
+    NeedSpot,
     Submit,
+    SubmitPrice,
+    SubmitSpot,
     WakeAt,
 )
-from channels.dispute.decision import Policy, decide
+from channels.dispute.case import Policy
+from channels.dispute.decision import decide
 from channels.dispute.engine import Pace
 from channels.dispute.evidence import Evidence, Watched, evidence_of
 from channels.dispute.monitor import Monitor, open_monitor, watch_channels
+from channels.dispute.ports import PriceSource, SpotOffer
 from channels.dispute.reports import (
     ChannelFinished,
     DisputeFound,
@@ -27,6 +32,7 @@ from channels.dispute.reports import (
     Report,
 )
 from channels.dispute.runoff import PriceFact, PriceStatus
+from channels.dispute.shortfall import SpotFact
 
 __all__ = [
     "Action",
@@ -41,12 +47,18 @@ __all__ = [
     "Level",
     "Monitor",
     "NeedPrice",
+    "NeedSpot",
     "Pace",
     "Policy",
     "PriceFact",
+    "PriceSource",
     "PriceStatus",
     "Report",
+    "SpotFact",
+    "SpotOffer",
     "Submit",
+    "SubmitPrice",
+    "SubmitSpot",
     "WakeAt",
     "Watched",
     "decide",

@@ -17,7 +17,10 @@ __all__ = [
     "Fact",
     "Level",
     "NeedPrice",
+    "NeedSpot",
     "Submit",
+    "SubmitPrice",
+    "SubmitSpot",
     "WakeAt",
 ]
 
@@ -31,6 +34,14 @@ class Duty(IntEnum):
     """Record a boxed state whose affirmation is overdue."""
     SETTLE = 2
     """Settle what has expired once the window is over, until all is paid out."""
+    CALL_MARGIN = 3
+    """Call a party that is short of margin at the oracle's spot."""
+    CLOSE_OUT = 4
+    """End the channel, as a party that was called is short at the end of its cure."""
+    SUBMIT_PRICE = 5
+    """Bring the oracle a price that another duty waits for."""
+    RELEASE = 6
+    """Have our own cash above the run-off lock paid."""
 
 
 class Level(IntEnum):
@@ -59,6 +70,10 @@ class AlertCode(IntEnum):
     HEAD_STALE = 11
     STORE_TROUBLE = 12
     BUG = 13
+    MARGIN_CALLED = 14
+    MARGIN_UNWATCHED = 15
+    MARGIN_CURED = 16
+    SPOT_MISSING = 17
 
 
 Fact = tuple[str, int | str]
@@ -67,13 +82,17 @@ Fact = tuple[str, int | str]
 
 @attrs.frozen(kw_only=True)
 class Alert:
-    """Something a person, or the bot above, should know. Equal alerts are one and the same."""
+    """Something a person, or the bot above, should know. Equal alerts are one and the same.
+
+    ``figures`` are of the moment: an alert that differs in them alone is the same one.
+    """
 
     level: Level
     code: AlertCode
     text: str
     channel_id: bytes | None = None
     facts: tuple[Fact, ...] = ()
+    figures: tuple[Fact, ...] = attrs.field(default=(), eq=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -93,10 +112,31 @@ class NeedPrice:
 
 
 @attrs.frozen(kw_only=True)
+class NeedSpot:
+    """Ask the channel's oracle for this feed's spot and decide again; at every head anew."""
+
+    feed: bytes
+
+
+@attrs.frozen(kw_only=True)
+class SubmitPrice:
+    """Have the oracle given this settlement price, if anybody offers one."""
+
+    bucket: Bucket
+
+
+@attrs.frozen(kw_only=True)
+class SubmitSpot:
+    """Have the oracle given the spot that was offered: a party is short at it."""
+
+    feed: bytes
+
+
+@attrs.frozen(kw_only=True)
 class WakeAt:
     """Look at the channel again at the first head of this chain time or later."""
 
     time: int
 
 
-Action = Submit | Alert | NeedPrice | WakeAt
+Action = Submit | Alert | NeedPrice | NeedSpot | SubmitPrice | SubmitSpot | WakeAt

@@ -10,59 +10,39 @@ Source: design, watchtower.md "Engine", adjudication.md "Calls".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterator
 from typing import Final
-
-import attrs
 
 from channels.dispute.actions import (
     Action,
-    Alert,
     AlertCode,
     Duty,
     Fact,
     Level,
     NeedPrice,
     Submit,
+    SubmitPrice,
     WakeAt,
 )
+from channels.dispute.case import Case, Policy
 from channels.dispute.evidence import Watched
+from channels.dispute.margin_duty import call_margin, close_out, watch_our_call
+from channels.dispute.release_duty import release
 from channels.dispute.runoff import (
     Bucket,
-    PriceFact,
     Prices,
     PriceStatus,
     expired_buckets,
-    horizon,
-    recover_portfolio,
     settles_from,
 )
-from channels.protocol.calls import Checkpoint, CoSigned, Settle
+from channels.dispute.shortfall import Spots
+from channels.protocol.calls import Settle
+from channels.protocol.eip712 import Address
 from channels.protocol.facts import ChannelView, Head, OnChainPhase
-from channels.protocol.types import Portfolio
 
-__all__ = ["Policy", "decide", "phase_at"]
+__all__ = ["decide"]
 
-
-@attrs.frozen(kw_only=True)
-class Policy:
-    """When to call for help, and how long to wait for company.
-
-    ``alert_percent`` of the window without our answer on chain is an emergency.
-    ``settle_patience``: seconds for which a priced position waits for others of its kind that are
-    not priced yet, so that one transaction settles them all.
-    """
-
-    alert_percent: int = 75
-    settle_patience: int = 600
-
-
-def phase_at(view: ChannelView, time: int) -> OnChainPhase:
-    """Phase at ``time`` of a channel whose storage was read earlier and has not changed since."""
-    if view.phase is OnChainPhase.DISPUTED and time >= view.deadline:
-        return OnChainPhase.RUN_OFF
-    return view.phase
+_Task = Callable[[Case], Iterator[Action]]
 
 
 def decide(
@@ -71,7 +51,9 @@ def decide(
     head: Head,
     *,
     prices: Prices | None = None,
+    spots: Spots | None = None,
     policy: Policy | None = None,
+    account: Address | None = None,
 ) -> tuple[Action, ...]:
     """What must be done now, and when to look again.
 
@@ -80,69 +62,38 @@ def decide(
         view: the channel's storage, at ``head`` or unchanged since.
         head: the newest block; its time counts, ours does not.
         prices: what the oracle said at ``head``, of the buckets that `NeedPrice` named.
+        spots: what it said of the spots that `NeedSpot` named.
         policy: thresholds.
+        account: sends what is submitted; a release is asked for only if that is our own party.
     """
-    case = _Case(
+    case = Case(
         watched=watched,
         view=view,
         head=head,
         prices=prices or {},
+        spots=spots or {},
         policy=policy or Policy(),
+        account=account,
     )
-    duties = _DUTIES[phase_at(view, head.timestamp)]
-    return tuple(action for duty in duties for action in duty(case))
+    return tuple(action for task in _TASKS[case.phase] for action in _carry_out(task, case))
 
 
-@attrs.frozen(kw_only=True)
-class _Case:
-    """All that a decision rests on."""
-
-    watched: Watched
-    view: ChannelView
-    head: Head
-    prices: Prices
-    policy: Policy
-
-    @property
-    def time(self) -> int:
-        return self.head.timestamp
-
-    @property
-    def alarm_time(self) -> int:
-        """From here on an unanswered dispute is an emergency."""
-        window = self.watched.terms.dispute_window
-        return self.view.deadline - window * (100 - self.policy.alert_percent) // 100
-
-    @cached_property
-    def horizon(self) -> int:
-        return horizon(self.watched.terms, self.view, self.time)
-
-    @cached_property
-    def acceptable(self) -> tuple[CoSigned, ...]:
-        return self.watched.acceptable(self.view.nonce, self.time)
-
-    def alert(self, level: Level, code: AlertCode, text: str, *facts: Fact) -> Alert:
-        return Alert(
-            level=level, code=code, text=text, channel_id=self.watched.channel_id, facts=facts
-        )
-
-    def checkpoint(self, duty: Duty, newest: CoSigned) -> Submit:
-        # The machine of a peer in this process asks under the same key: one transaction for both.
-        nonce = newest.state.nonce.to_bytes(8, "big")
-        return Submit(
-            duty=duty,
-            call=Checkpoint(terms=self.watched.terms, newest=newest),
-            key=b"checkpoint" + self.watched.channel_id + nonce,
-        )
-
-    def price(self, bucket: Bucket) -> PriceFact:
-        return self.prices.get(bucket, PriceFact())
+def _carry_out(task: _Task, case: Case) -> list[Action]:
+    """What ``task`` wants. A fault in it must keep nothing else undone: **may lose funds**."""
+    wanted: list[Action] = []
+    try:
+        wanted.extend(task(case))  # what came before a fault stays
+    except Exception as error:  # whatever it is, it is ours
+        name = task.__name__.strip("_").replace("_", " ")
+        text = f"a bug in option-channels, tried again at every head, in {name}: {error!r}"
+        wanted += [case.alert(Level.CRITICAL, AlertCode.BUG, text), WakeAt(time=case.time + 1)]
+    return wanted
 
 
 # ---------------------------------------------------------------- any time before the end
 
 
-def _watch_rivals(case: _Case) -> Iterator[Action]:
+def _watch_rivals(case: Case) -> Iterator[Action]:
     rival = case.watched.rival
     if rival is not None:
         yield case.alert(
@@ -153,7 +104,7 @@ def _watch_rivals(case: _Case) -> Iterator[Action]:
         )
 
 
-def _watch_our_age(case: _Case) -> Iterator[Action]:
+def _watch_our_age(case: Case) -> Iterator[Action]:
     recorded, newest = case.view.nonce, case.watched.newest_nonce
     if recorded > newest:
         yield case.alert(
@@ -165,7 +116,7 @@ def _watch_our_age(case: _Case) -> Iterator[Action]:
         )
 
 
-def _record_boxed(case: _Case) -> Iterator[Action]:
+def _record_boxed(case: Case) -> Iterator[Action]:
     watched, boxed = case.watched, case.watched.boxed
     if boxed is None or not watched.affirm_by or boxed.state.nonce <= case.view.nonce:
         return
@@ -188,7 +139,7 @@ def _record_boxed(case: _Case) -> Iterator[Action]:
 # ---------------------------------------------------------------- within the window
 
 
-def _refute(case: _Case) -> Iterator[Action]:
+def _refute(case: Case) -> Iterator[Action]:
     """Send what is newer than recorded. Again at every head: the key makes that harmless."""
     yield WakeAt(time=case.view.deadline)
     if not case.acceptable:
@@ -221,7 +172,7 @@ def _refute(case: _Case) -> Iterator[Action]:
     )
 
 
-def _watch_portfolio(case: _Case) -> Iterator[Action]:
+def _watch_portfolio(case: Case) -> Iterator[Action]:
     """Whoever is to settle needs the portfolio: say so while the window leaves time to find it."""
     if case.acceptable or case.watched.recorded_portfolio(case.view) is not None:
         return
@@ -237,7 +188,7 @@ def _watch_portfolio(case: _Case) -> Iterator[Action]:
 # ---------------------------------------------------------------- after the window
 
 
-def _watch_loss(case: _Case) -> Iterator[Action]:
+def _watch_loss(case: Case) -> Iterator[Action]:
     permanent = case.watched.permanent_nonce
     if permanent > case.view.nonce:
         yield case.alert(
@@ -249,11 +200,10 @@ def _watch_loss(case: _Case) -> Iterator[Action]:
         )
 
 
-def _settle(case: _Case) -> Iterator[Action]:
-    portfolio = case.watched.recorded_portfolio(case.view)
+def _settle(case: Case) -> Iterator[Action]:
+    portfolio = case.portfolio
     if portfolio is None:
-        portfolio = yield from _recover(case)
-    if portfolio is None:
+        yield from _miss_portfolio(case)
         return
     buckets = expired_buckets(portfolio, case.horizon)
     grace = case.watched.terms.settlement_grace
@@ -267,6 +217,8 @@ def _settle(case: _Case) -> Iterator[Action]:
         )
     for each in missing:
         yield NeedPrice(bucket=each)
+        if each in case.prices:
+            yield SubmitPrice(bucket=each)
         if case.time >= each[1] + grace:
             yield case.alert(
                 Level.WARNING,
@@ -277,50 +229,55 @@ def _settle(case: _Case) -> Iterator[Action]:
             )
     later = [each.expiry for each in portfolio.positions if each.expiry > case.time]
     later += [settles_from(case.price(each), each[1], grace) for each in buckets]
-    later += [_call_lapses(case)] if case.horizon < case.time else []
+    lapse = case.margin_times.next_lapse(case.time)
+    later += [lapse] if lapse is not None and case.horizon < case.time else []
     later += [max(each[1], case.view.deadline) + case.policy.settle_patience for each in due]
     yield from (WakeAt(time=each) for each in later if each > case.time)
 
 
-def _call_lapses(case: _Case) -> int:
-    """Earliest time at which an undecided margin call, which holds later expiries back, lapses."""
-    grace, deadline = case.watched.terms.settlement_grace, case.view.deadline
-    ends = (case.view.cure_end_a, case.view.cure_end_b)
-    lapses = [max(each, deadline) + grace for each in ends if each]
-    return min(each for each in lapses if each > case.time)
-
-
-def _waited_enough(case: _Case, due: list[Bucket]) -> bool:
+def _waited_enough(case: Case, due: list[Bucket]) -> bool:
     earliest = min(expiry for _, expiry in due)
     return case.time >= max(earliest, case.view.deadline) + case.policy.settle_patience
 
 
-def _recover(case: _Case) -> Generator[Action, None, Portfolio | None]:
-    """Work the recorded portfolio out from an earlier one; None if that fails."""
-    candidates, last = case.watched.known_portfolios(), case.horizon
-    found = recover_portfolio(
-        candidates, case.view.portfolio_hash, last, case.prices, case.watched.terms.unit
+def _miss_portfolio(case: Case) -> Iterator[Action]:
+    """Ask for the prices that may tell it, and say that it is missing."""
+    candidates = case.watched.known_portfolios()
+    buckets = {each for one in candidates for each in expired_buckets(one, case.horizon)}
+    for each in sorted(buckets):
+        if case.price(each).status is PriceStatus.UNSET:
+            yield NeedPrice(bucket=each)
+    yield case.alert(
+        Level.CRITICAL,
+        AlertCode.PORTFOLIO_UNKNOWN,
+        "the recorded portfolio is not known here and cannot be settled: find it in the "
+        "dispute's calldata, or ask the counterparty",
+        ("recorded", case.view.nonce),
+        ("hash", case.view.portfolio_hash.hex()),
     )
-    if found is None:
-        buckets = {each for one in candidates for each in expired_buckets(one, last)}
-        for each in sorted(buckets):
-            if case.price(each).status is PriceStatus.UNSET:
-                yield NeedPrice(bucket=each)
-        yield case.alert(
-            Level.CRITICAL,
-            AlertCode.PORTFOLIO_UNKNOWN,
-            "the recorded portfolio is not known here and cannot be settled: find it in the "
-            "dispute's calldata, or ask the counterparty",
-            ("recorded", case.view.nonce),
-            ("hash", case.view.portfolio_hash.hex()),
-        )
-    return found
 
 
-_DUTIES: Final[dict[OnChainPhase, tuple[Callable[[_Case], Iterator[Action]], ...]]] = {
+_TASKS: Final[dict[OnChainPhase, tuple[_Task, ...]]] = {
     OnChainPhase.NONE: (),
     OnChainPhase.OPEN: (_watch_rivals, _watch_our_age, _record_boxed),
-    OnChainPhase.DISPUTED: (_watch_rivals, _watch_our_age, _refute, _watch_portfolio),
-    OnChainPhase.RUN_OFF: (_watch_rivals, _watch_loss, _settle),
+    OnChainPhase.DISPUTED: (
+        _watch_rivals,
+        _watch_our_age,
+        _refute,
+        _watch_portfolio,
+        watch_our_call,
+        call_margin,
+    ),
+    # Margin before settling: settling leaves another portfolio, and what was asked for before it,
+    # in nonces before its own, still stands on this one.
+    OnChainPhase.RUN_OFF: (
+        _watch_rivals,
+        _watch_loss,
+        watch_our_call,
+        close_out,
+        call_margin,
+        _settle,
+        release,
+    ),
     OnChainPhase.CLOSED: (),
 }

@@ -16,20 +16,28 @@ from typing import Any, Final
 import attrs
 
 from channels.errors import InvalidValueError, MessageError, SchemaVersionError, StorageError
-from channels.protocol.calls import CoSigned
+from channels.protocol.calls import CoSigned, CoSignedHash
 from channels.protocol.channel import Channel
-from channels.protocol.codec import HASH, PORTFOLIO, SIGNATURE, TERMS, pack, unpack
+from channels.protocol.codec import HASH, PORTFOLIO, RISK, SIGNATURE, TERMS, pack, unpack
 from channels.protocol.facts import ChannelView
 from channels.protocol.ledger import Entry, Full
-from channels.protocol.schema import U64, enum, many, optional, struct
-from channels.protocol.signing import Signable, check_signature
-from channels.protocol.terms import Domain, Terms, channel_id
-from channels.protocol.types import EMPTY_PORTFOLIO, Party, Portfolio, State
+from channels.protocol.schema import U64, enum, many, optional, struct, union
+from channels.protocol.signing import check_digest
+from channels.protocol.terms import Domain, RiskParams, Terms, channel_id, hash_risk_params
+from channels.protocol.types import (
+    EMPTY_PORTFOLIO,
+    MAX_POSITIONS,
+    Party,
+    Portfolio,
+    SealedState,
+    State,
+)
 
 __all__ = [
     "MAX_PORTFOLIOS",
     "RECORD_VERSION",
     "Evidence",
+    "Held",
     "Watched",
     "check_evidence",
     "decode_watched",
@@ -38,7 +46,16 @@ __all__ = [
     "start_watching",
 ]
 
-RECORD_VERSION: Final = 1
+RECORD_VERSION: Final = 3
+
+_WITHOUT_RISK: Final = 1
+"""Record version before margin parameters were kept."""
+
+_WITHOUT_HASHES: Final = 2
+"""Record version before a state could be known by its portfolio's hash alone."""
+
+Held = CoSigned | CoSignedHash
+"""A state with both signatures; of some, only the portfolio's hash is known."""
 
 MAX_PORTFOLIOS: Final = 16
 """Portfolios kept besides those of the evidence; of more, the oldest learnt goes."""
@@ -50,13 +67,15 @@ class Evidence:
 
     ``affirm_by`` asks for more than defence: from this chain time on the boxed state among
     ``states`` is put on chain, unless a permanent one at least as new has come. 0 does not ask.
+    ``risk`` are the margin parameters that the terms commit to; without them nobody calls margin.
     """
 
     terms: Terms
     side: Party | None = None
-    states: tuple[CoSigned, ...] = ()
+    states: tuple[Held, ...] = ()
     portfolios: tuple[Portfolio, ...] = ()
     affirm_by: int = 0
+    risk: tuple[RiskParams, ...] = ()
 
 
 def evidence_of(channel: Channel) -> Evidence:
@@ -79,6 +98,7 @@ def evidence_of(channel: Channel) -> Evidence:
         side=channel.side,
         states=tuple(states),
         portfolios=tuple(portfolios[:MAX_PORTFOLIOS]),
+        risk=channel.risk,
     )
 
 
@@ -89,8 +109,11 @@ def check_evidence(evidence: Evidence, domain: Domain) -> None:
 
     Raises:
         BadSignatureError: a signature the contract would refuse.
-        InvalidValueError: a state of another channel, or at nonce 0.
+        InvalidValueError: a state of another channel, or at nonce 0; margin parameters that are not
+            those of the terms.
     """
+    if evidence.risk and hash_risk_params(evidence.risk) != evidence.terms.risk_hash:
+        raise InvalidValueError("margin parameters that the terms' risk_hash does not commit to")
     expected = channel_id(domain, evidence.terms)
     for each in evidence.states:
         if each.state.channel_id != expected:
@@ -99,9 +122,9 @@ def check_evidence(evidence: Evidence, domain: Domain) -> None:
             )
         if each.state.nonce == 0:
             raise InvalidValueError("nonce 0 stands for no state yet: there is none to sign")
-        signable = Signable(domain, each.state)
-        check_signature(each.signature_a, signable, evidence.terms.signer_a)
-        check_signature(each.signature_b, signable, evidence.terms.signer_b)
+        digest = domain.digest(each.state)
+        check_digest(each.signature_a, digest, evidence.terms.signer_a)
+        check_digest(each.signature_b, digest, evidence.terms.signer_b)
 
 
 @attrs.frozen(kw_only=True)
@@ -110,17 +133,19 @@ class Watched:
 
     ``permanent`` is the newest permanent state, ``boxed`` the newest boxed one above that;
     ``rival`` another state at the nonce of either, which no honest pair of signers makes.
-    ``portfolios`` are others that the chain may have recorded.
+    ``portfolios`` are others that the chain may have recorded. ``risk`` are the margin parameters,
+    in the order of their feeds; empty as long as nobody has handed them over.
     """
 
     terms: Terms
     channel_id: bytes
     side: Party | None = None
-    permanent: CoSigned | None = None
-    boxed: CoSigned | None = None
-    rival: CoSigned | None = None
+    permanent: Held | None = None
+    boxed: Held | None = None
+    rival: Held | None = None
     affirm_by: int = 0
     portfolios: tuple[Portfolio, ...] = ()
+    risk: tuple[RiskParams, ...] = ()
 
     @property
     def permanent_nonce(self) -> int:
@@ -132,7 +157,7 @@ class Watched:
         """Highest nonce of any evidence; 0 if there is none."""
         return self.permanent_nonce if self.boxed is None else self.boxed.state.nonce
 
-    def acceptable(self, recorded: int, time: int) -> tuple[CoSigned, ...]:
+    def acceptable(self, recorded: int, time: int) -> tuple[Held, ...]:
         """Evidence the contract would take after a block of this time, newest first.
 
         The next block is later than ``time``, so a box that ends with it has passed.
@@ -145,20 +170,24 @@ class Watched:
         return tuple(each for each in held if each.state.nonce > recorded)
 
     @property
-    def evidence(self) -> tuple[CoSigned, ...]:
+    def evidence(self) -> tuple[Held, ...]:
         """Every co-signed state held."""
         held = (self.boxed, self.permanent, self.rival)
         return tuple(each for each in held if each is not None)
 
     def known_portfolios(self) -> tuple[Portfolio, ...]:
         """Every portfolio held, those of the evidence first."""
-        return (*(each.state.portfolio for each in self.evidence), *reversed(self.portfolios))
+        return (*_portfolios(self.evidence), *reversed(self.portfolios))
 
     def recorded_portfolio(self, view: ChannelView) -> Portfolio | None:
         """The portfolio whose hash is on chain; None if it is not known here."""
-        if view.nonce == 0:
-            return EMPTY_PORTFOLIO
-        wanted = view.portfolio_hash
+        return EMPTY_PORTFOLIO if view.nonce == 0 else self._known(view.portfolio_hash)
+
+    def portfolio_of(self, held: Held) -> Portfolio | None:
+        """The portfolio of a state held; None if only its hash is known."""
+        return self._known(held.state.portfolio_hash)
+
+    def _known(self, wanted: bytes) -> Portfolio | None:
         return next((each for each in self.known_portfolios() if each.struct_hash == wanted), None)
 
     def with_portfolios(self, *portfolios: Portfolio) -> Watched:
@@ -188,6 +217,9 @@ class Watched:
         after = self
         if evidence.side not in (None, self.side):
             after = attrs.evolve(self, side=evidence.side)
+        if evidence.risk and not self.risk:
+            ordered = tuple(sorted(evidence.risk, key=lambda each: each.feed))
+            after = attrs.evolve(after, risk=ordered)
         for each in evidence.states:
             if each.state.permanent:
                 after = after._with_permanent(each)
@@ -197,9 +229,9 @@ class Watched:
         offered = (
             *before,
             *evidence.portfolios,
-            *(each.state.portfolio for each in evidence.states),
+            *_portfolios(evidence.states),
         )
-        held = {each.state.portfolio.struct_hash for each in after.evidence}
+        held = {each.struct_hash for each in _portfolios(after.evidence)}
         return after.with_portfolios(
             *(
                 each
@@ -209,7 +241,7 @@ class Watched:
             )
         )
 
-    def _with_permanent(self, offered: CoSigned) -> Watched:
+    def _with_permanent(self, offered: Held) -> Watched:
         nonce = offered.state.nonce
         if self._rivals(offered):
             return attrs.evolve(self, rival=offered)
@@ -219,7 +251,7 @@ class Watched:
             return attrs.evolve(self, permanent=offered)
         return attrs.evolve(self, permanent=offered, boxed=None, affirm_by=0)
 
-    def _with_boxed(self, offered: CoSigned, affirm_by: int, time: int) -> Watched:
+    def _with_boxed(self, offered: Held, affirm_by: int, time: int) -> Watched:
         state = offered.state
         if self._rivals(offered):
             return attrs.evolve(self, rival=offered)
@@ -233,7 +265,7 @@ class Watched:
                 return attrs.evolve(self, affirm_by=affirm_by) if affirm_by else self
         return attrs.evolve(self, boxed=offered, affirm_by=affirm_by)
 
-    def _rivals(self, offered: CoSigned) -> bool:
+    def _rivals(self, offered: Held) -> bool:
         """Whether another state is held at this nonce. The one held first stays."""
         return any(
             each is not None
@@ -241,6 +273,11 @@ class Watched:
             and each.state.struct_hash != offered.state.struct_hash
             for each in (self.permanent, self.boxed)
         )
+
+
+def _portfolios(states: tuple[Held, ...]) -> tuple[Portfolio, ...]:
+    """The portfolios of those states that have theirs with them."""
+    return tuple(each.state.portfolio for each in states if isinstance(each, CoSigned))
 
 
 def start_watching(evidence: Evidence, domain: Domain) -> Watched:
@@ -251,7 +288,16 @@ def start_watching(evidence: Evidence, domain: Domain) -> Watched:
 
 
 _STATE: Final = struct(State, HASH, U64, U64, PORTFOLIO)
-_CO_SIGNED: Final = struct(CoSigned, _STATE, SIGNATURE, SIGNATURE)
+_SEALED: Final = struct(SealedState, HASH, U64, U64, HASH)
+_OPEN_TAG: Final = 0
+_CO_SIGNED: Final = union(
+    {
+        _OPEN_TAG: (CoSigned, struct(CoSigned, _STATE, SIGNATURE, SIGNATURE)),
+        1: (CoSignedHash, struct(CoSignedHash, _SEALED, SIGNATURE, SIGNATURE)),
+    }
+)
+_STATES: Final = slice(3, 6)
+"""Where the co-signed states stand among the fields."""
 _WATCHED: Final = struct(
     Watched,
     TERMS,
@@ -262,6 +308,7 @@ _WATCHED: Final = struct(
     optional(_CO_SIGNED),
     U64,
     many(PORTFOLIO, MAX_PORTFOLIOS),
+    many(RISK, MAX_POSITIONS),
 )
 
 
@@ -280,6 +327,11 @@ def decode_watched(record: bytes) -> Watched:
     try:
         item: Any = unpack(record)
         version, fields = item
+        if version == _WITHOUT_RISK:
+            version, fields = _WITHOUT_HASHES, [*fields, []]
+        if version == _WITHOUT_HASHES:
+            tagged = [None if each is None else [_OPEN_TAG, *each] for each in fields[_STATES]]
+            version, fields = RECORD_VERSION, [*fields[:3], *tagged, *fields[6:]]
         if version != RECORD_VERSION:
             raise SchemaVersionError(
                 f"evidence of record version {version}, expected {RECORD_VERSION}"

@@ -22,21 +22,26 @@ from channels.dispute.actions import (
     Duty,
     Level,
     NeedPrice,
+    NeedSpot,
     Submit,
+    SubmitPrice,
+    SubmitSpot,
     WakeAt,
 )
 from channels.dispute.agenda import Reason
-from channels.dispute.decision import Policy, decide, phase_at
+from channels.dispute.case import Policy, phase_at
+from channels.dispute.decision import decide
 from channels.dispute.evidence import Watched
 from channels.dispute.ports import ChainPort
+from channels.dispute.price_book import PriceBook
 from channels.dispute.reports import DisputeFound, DutyDone, DutySubmitted, Report, Stream
-from channels.dispute.runoff import Bucket, PriceFact, PriceStatus
-from channels.errors import BugError, ContractRevertedError, InvalidValueError
-from channels.protocol.calls import Checkpoint, Settle
-from channels.protocol.eip712 import Address
+from channels.dispute.runoff import Bucket, PriceFact
+from channels.dispute.shortfall import SpotFact
+from channels.errors import BugError, ChainError, InvalidValueError
+from channels.protocol.calls import CallMargin, Checkpoint, Release, Settle
 from channels.protocol.facts import ChannelView, Head, OnChainPhase
 
-__all__ = ["Guard", "Outlook", "PriceBook", "Station", "Voice"]
+__all__ = ["Guard", "Outlook", "Station", "Voice"]
 
 _LOG: Final = logging.getLogger("channels.dispute")
 _LEVELS: Final = {
@@ -44,9 +49,11 @@ _LEVELS: Final = {
     Level.WARNING: logging.WARNING,
     Level.CRITICAL: logging.CRITICAL,
 }
-_MOST_ROUNDS: Final = 4
+_MOST_ROUNDS: Final = 6
 _MOST_KEYS: Final = 16
 _AGAIN: Final = b"/again"
+_ONE_AT_A_TIME: Final = (Duty.CALL_MARGIN, Duty.CLOSE_OUT)
+"""What is wanted anew at every price, and is not asked for again while it is under way."""
 
 
 class Voice:
@@ -59,42 +66,13 @@ class Voice:
     def alert(self, alert: Alert) -> None:
         """Tell once; whether it was told before is the caller's to know."""
         where = "" if alert.channel_id is None else f" channel 0x{alert.channel_id.hex()}"
-        facts = "".join(f" {name}={value}" for name, value in alert.facts)
+        facts = "".join(f" {name}={value}" for name, value in alert.facts + alert.figures)
         _LOG.log(_LEVELS[alert.level], "%s:%s %s%s", alert.code.name, where, alert.text, facts)
         self.alerts.put(alert)
 
     def report(self, report: Report) -> None:
         """Tell of work done."""
         self.reports.put(report)
-
-
-class PriceBook:
-    """Settlement prices as of one head, each asked for once, whoever needs it."""
-
-    def __init__(self, chain: ChainPort) -> None:
-        self._chain = chain
-        self._head = b""
-        self._known: dict[tuple[Address, Bucket], PriceFact] = {}
-
-    async def ask(self, oracle: Address, bucket: Bucket, head: Head) -> PriceFact:
-        """What ``oracle`` says at ``head``. One that fails counts as not knowing, as on chain."""
-        if head.hash != self._head:
-            self._head, self._known = head.hash, {}
-        known = self._known.get((oracle, bucket))
-        if known is not None:
-            return known
-        try:
-            answer = await self._chain.oracle(oracle).settlement_price(*bucket, head.hash)
-            status, price = PriceStatus(answer.status), answer.price
-        except ContractRevertedError:
-            status, price = PriceStatus.UNSET, 0
-        needs_price = status in (PriceStatus.KNOWN, PriceStatus.LAST_RESORT)
-        if needs_price and not 0 < price < 1 << 128:
-            status, price = PriceStatus.UNSET, 0
-        fact = PriceFact(status=status, price=price if needs_price else 0)
-        if head.hash == self._head:
-            self._known[oracle, bucket] = fact
-        return fact
 
 
 @attrs.frozen(kw_only=True)
@@ -139,6 +117,7 @@ class Guard:
         self._asked: dict[bytes, _Asked] = {}
         self._refused: dict[bytes, str] = {}
         self._was = OnChainPhase.NONE
+        self._trouble: ChainError | None = None
 
     @property
     def recorded_hashes(self) -> tuple[bytes, ...] | None:
@@ -174,7 +153,12 @@ class Guard:
         self._raise([each for each in actions if isinstance(each, Alert)], submits, station)
         for each in submits:
             await self._submit(each, head, station)
-        waits = any(isinstance(each, NeedPrice) for each in actions)
+        for wanted in actions:
+            if isinstance(wanted, SubmitPrice | SubmitSpot):
+                await self._bring(wanted, head, station)
+        if self._trouble is not None:
+            raise self._trouble
+        waits = any(isinstance(each, NeedPrice | NeedSpot) for each in actions)
         return Outlook(
             each_head=Reason.READ if submits else Reason.DECIDE if waits else None,
             timer=min((each.time for each in actions if isinstance(each, WakeAt)), default=None),
@@ -208,15 +192,32 @@ class Guard:
         if self.view is None:
             raise BugError("a decision without a reading")
         known: dict[Bucket, PriceFact] = {}
+        spots: dict[bytes, SpotFact | None] = {}
+        asked: set[bytes] = set()
         actions: tuple[Action, ...] = ()
+        terms, self._trouble = self.watched.terms, None
         for _ in range(_MOST_ROUNDS):
-            actions = decide(self.watched, self.view, head, prices=known, policy=station.policy)
-            wanted = [each.bucket for each in actions if isinstance(each, NeedPrice)]
-            unasked = [each for each in wanted if each not in known]
-            if not unasked:
+            actions = decide(
+                self.watched,
+                self.view,
+                head,
+                prices=known,
+                spots=spots,
+                policy=station.policy,
+                account=station.chain.account,
+            )
+            buckets = {each.bucket for each in actions if isinstance(each, NeedPrice)}
+            feeds = {each.feed for each in actions if isinstance(each, NeedSpot)}
+            if buckets <= known.keys() and feeds <= asked:
                 break
-            for bucket in unasked:
-                known[bucket] = await station.prices.ask(self.watched.terms.oracle, bucket, head)
+            for bucket in sorted(buckets - known.keys()):
+                known[bucket] = await station.prices.settlement(terms.oracle, bucket, head)
+            for feed in sorted(feeds - asked):
+                asked.add(feed)
+                try:
+                    spots[feed] = await station.prices.spot(terms, feed, head)
+                except ChainError as error:
+                    self._trouble = error  # no defence rests on a spot: told once all else is done
         return actions
 
     def _raise(self, alerts: list[Alert], submits: list[Submit], station: Station) -> None:
@@ -246,10 +247,14 @@ class Guard:
             job = station.chain.transactions.job(key)
             if job is not None and job.stage == Stage.FINAL:
                 continue  # final, and yet the chain does not show its effect: it had none
+            if job is not None and job.stage == Stage.FAILED and submit.duty in _ONE_AT_A_TIME:
+                await station.chain.transactions.forget(key)
             station.jobs[key] = self
             try:
                 await station.chain.submit(submit.call, key=key)
             except InvalidValueError:
+                if submit.duty in _ONE_AT_A_TIME:
+                    break  # under way on other scenarios: it has its effect, or it fails
                 continue  # the key is taken by other bytes for the same purpose
             break
         else:
@@ -275,7 +280,7 @@ class Guard:
             self._wanted.pop(key, None)
             self._refused.pop(key, None)
             station.jobs.pop(key, None)
-            if self._shows(asked.submit):
+            if self._shows(asked):
                 station.voice.report(
                     DutyDone(
                         channel_id=self.watched.channel_id,
@@ -288,13 +293,45 @@ class Guard:
                     )
                 )
 
-    def _shows(self, submit: Submit) -> bool:
-        view, call = self.view, submit.call
+    def _shows(self, asked: _Asked) -> bool:
+        view, call = self.view, asked.submit.call
         if view is None or view.phase is OnChainPhase.CLOSED:
             return view is not None
-        if isinstance(call, Checkpoint):
-            return view.nonce >= call.newest.state.nonce
-        return isinstance(call, Settle) and view.portfolio_hash != call.portfolio.struct_hash
+        match call:
+            case Checkpoint():
+                return view.nonce >= call.newest.state.nonce
+            case CallMargin():
+                return view.cure_end(call.party) > asked.head_time
+            case Release():
+                return self.watched.side is not None and view.released(self.watched.side)
+            case Settle():
+                return view.portfolio_hash != call.portfolio.struct_hash
+        return False
+
+    async def _bring(self, wanted: SubmitPrice | SubmitSpot, head: Head, station: Station) -> None:
+        """Have the oracle given a price, if anybody offers it."""
+        oracle, jobs = self.watched.terms.oracle, station.chain.transactions
+        try:
+            found = await station.prices.delivery(oracle, wanted, head, jobs)
+        except ChainError as error:
+            self._trouble = error
+            return
+        if found is None:
+            return
+        key, intent = found
+        if jobs.job(key) is not None:
+            await jobs.forget(key)  # it failed, and what is offered now may be signed otherwise
+        await station.chain.transact(intent, key=key)
+        station.voice.report(
+            DutySubmitted(
+                channel_id=self.watched.channel_id,
+                duty=Duty.SUBMIT_PRICE,
+                key=key,
+                head_number=head.number,
+                head_time=head.timestamp,
+                seconds=0.0,
+            )
+        )
 
 
 def _duty_key(key: bytes) -> bytes:

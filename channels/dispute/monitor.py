@@ -23,16 +23,18 @@ from typing import TypeVar
 import attrs
 import trio
 
+from channels.chain.tasks import open_tasks
 from channels.dispute.actions import Alert
 from channels.dispute.agenda import Reason
 from channels.dispute.archive import Archive
-from channels.dispute.decision import Policy
+from channels.dispute.case import Policy
 from channels.dispute.engine import Engine, Pace
 from channels.dispute.evidence import Evidence, Watched, check_evidence, start_watching
-from channels.dispute.guard import Guard, PriceBook, Station, Voice
-from channels.dispute.ports import ChainPort, RecordsPort
+from channels.dispute.guard import Guard, Station, Voice
+from channels.dispute.ports import ChainPort, PriceSource, RecordsPort
+from channels.dispute.price_book import PriceBook
 from channels.dispute.reports import Report, Stream
-from channels.protocol.facts import OnChainPhase
+from channels.protocol.facts import ChannelView, OnChainPhase
 from channels.protocol.terms import channel_id
 
 __all__ = ["Monitor", "open_monitor", "watch_channels"]
@@ -52,6 +54,11 @@ class Monitor:
         self._archive = archive
         self._chain = station.chain
         self._voice = station.voice
+
+    @property
+    def voice(self) -> Voice:
+        """Where alerts come from: whoever runs the monitor may add its own."""
+        return self._voice
 
     @property
     def alerts(self) -> Stream[Alert]:
@@ -78,6 +85,13 @@ class Monitor:
         guard = self._engine.guards.get(channel)
         return None if guard is None else guard.watched
 
+    def reading(self, channel: bytes) -> tuple[ChannelView, int] | None:
+        """A channel's storage when it was last read, and the number of that block."""
+        guard = self._engine.guards.get(channel)
+        if guard is None or guard.view is None:
+            return None
+        return guard.view, guard.read_number
+
     async def ready(self) -> None:
         """Wait until every channel watched at the start has been read from the contract."""
         await self._engine.ready.wait()
@@ -91,7 +105,8 @@ class Monitor:
 
         Raises:
             BadSignatureError: a signature the contract would refuse.
-            InvalidValueError: a state of another channel.
+            InvalidValueError: a state of another channel, or margin parameters that are not those
+                of the terms.
             StorageError: not stored.
         """
         domain = self._chain.domain
@@ -133,6 +148,7 @@ async def open_monitor(
     records: RecordsPort,
     policy: Policy | None = None,
     pace: Pace | None = None,
+    prices: PriceSource | None = None,
 ) -> AsyncIterator[Monitor]:
     """Defend channels for the time of an ``async with``.
 
@@ -143,6 +159,8 @@ async def open_monitor(
             knew.
         policy: thresholds of the decisions.
         pace: how hard to work.
+        prices: where signed prices come from that an oracle is not given until somebody needs
+            them; without it a margin call waits until somebody else brings the oracle a price.
 
     Raises:
         SchemaVersionError: the records are of another version.
@@ -150,18 +168,17 @@ async def open_monitor(
     """
     archive = Archive(records)
     station = Station(
-        chain=chain, policy=policy or Policy(), voice=Voice(), prices=PriceBook(chain)
+        chain=chain, policy=policy or Policy(), voice=Voice(), prices=PriceBook(chain, prices)
     )
     engine = Engine(station, archive, pace or Pace())
     await engine.load()
     monitor = Monitor(engine, archive, station)
     try:
-        async with trio.open_nursery() as nursery:
+        async with open_tasks() as nursery:
             nursery.start_soon(engine.follow)
             nursery.start_soon(engine.heed_jobs)
             nursery.start_soon(engine.act)
             yield monitor
-            nursery.cancel_scope.cancel()
     finally:
         monitor.alerts.close()
         monitor.reports.close()
@@ -176,6 +193,7 @@ async def watch_channels(
     on_report: Callable[[Report], Awaitable[None]] | None = None,
     policy: Policy | None = None,
     pace: Pace | None = None,
+    prices: PriceSource | None = None,
     task_status: trio.TaskStatus[Monitor] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Defend all channels in ``records``, and those of ``evidence``, until cancelled.
@@ -184,7 +202,7 @@ async def watch_channels(
     callback ends the monitor, so let it handle its own.
     """
     async with (
-        open_monitor(chain, records=records, policy=policy, pace=pace) as monitor,
+        open_monitor(chain, records=records, policy=policy, pace=pace, prices=prices) as monitor,
         trio.open_nursery() as nursery,
     ):
         for each in evidence:

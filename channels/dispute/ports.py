@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from channels.chain.jobs import JobUpdate
+from channels.chain.jobs import Intent, JobUpdate
 from channels.protocol.calls import Call
 from channels.protocol.eip712 import Address
 from channels.protocol.facts import ChainEvent, ChannelView, Head
@@ -21,7 +21,10 @@ __all__ = [
     "JobsPort",
     "OraclePort",
     "PriceAnswer",
+    "PriceSource",
     "RecordsPort",
+    "SpotAnswer",
+    "SpotOffer",
     "UpdateLike",
 ]
 
@@ -54,8 +57,23 @@ class PriceAnswer(Protocol):
         """WAD; 0 if there is none."""
 
 
+class SpotAnswer(Protocol):
+    """What an oracle says of one spot."""
+
+    @property
+    def price(self) -> int:
+        """WAD."""
+
+    @property
+    def observed_at(self) -> int:
+        """Chain time of the observation."""
+
+
 class OraclePort(Protocol):
     """One oracle."""
+
+    async def spot(self, feed: bytes, block: bytes) -> SpotAnswer | None:
+        """The newest price of ``feed``, as of a block; None if there is none."""
 
     async def settlement_price(self, feed: bytes, time: int, block: bytes) -> PriceAnswer:
         """The settlement price of ``feed`` at ``time``, as of a block."""
@@ -75,6 +93,9 @@ class JobsPort(Protocol):
     def job(self, key: bytes) -> Job | None:
         """What was asked for under ``key``."""
 
+    async def forget(self, key: bytes) -> None:
+        """Delete the record of a job that has ended, so that its key means nothing any more."""
+
 
 class ChainPort(Protocol):
     """A chain and its Adjudicator. Reads may raise `channels.errors.ChainError` at any time."""
@@ -86,6 +107,10 @@ class ChainPort(Protocol):
     @property
     def head(self) -> Head:
         """The newest block."""
+
+    @property
+    def account(self) -> Address:
+        """Who sends what is submitted."""
 
     @property
     def trouble(self) -> Exception | None:
@@ -110,8 +135,42 @@ class ChainPort(Protocol):
     async def submit(self, call: Call, *, key: bytes) -> None:
         """Accept a call; on return it is stored and will be seen through to finality."""
 
+    async def transact(self, intent: Intent, *, key: bytes) -> None:
+        """Accept any other transaction, in the same way."""
+
     def job_updates(self) -> AbstractContextManager[AsyncIterator[JobUpdate]]:
         """What becomes of the jobs."""
+
+
+class SpotOffer(Protocol):
+    """A spot that somebody has signed, and the transaction that brings it to the oracle."""
+
+    @property
+    def price(self) -> int:
+        """WAD, as the oracle would tell it."""
+
+    @property
+    def observed_at(self) -> int:
+        """Chain time of the observation."""
+
+    @property
+    def intent(self) -> Intent:
+        """The transaction."""
+
+
+class PriceSource(Protocol):
+    """Where prices come from that an oracle is not given until somebody needs them.
+
+    For an AttestedOracle: signed attestations, as `channels.chain.attestations.submission` puts
+    them; for a ChainlinkOracle: the rounds. Whatever fails here raises any exception, and holds up
+    nothing but the duty that waits for the price.
+    """
+
+    async def spot(self, oracle: Address, feed: bytes, time: int) -> SpotOffer | None:
+        """The newest spot of ``feed`` observed at ``time`` or before; None if there is none."""
+
+    async def settlement(self, oracle: Address, feed: bytes, time: int) -> Intent | None:
+        """The transaction that brings the settlement price of ``feed`` at ``time``, if any."""
 
 
 class RecordsPort(Protocol):

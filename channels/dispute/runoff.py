@@ -14,8 +14,6 @@ from typing import Final
 import attrs
 
 from channels.pricing import settlement_payoff
-from channels.protocol.facts import ChannelView
-from channels.protocol.terms import Terms
 from channels.protocol.types import Portfolio
 from channels.units import DAY
 
@@ -26,7 +24,6 @@ __all__ = [
     "PriceStatus",
     "Prices",
     "expired_buckets",
-    "horizon",
     "recover_portfolio",
     "settled_portfolio",
     "settles_from",
@@ -62,16 +59,6 @@ class PriceFact:
 
 
 Prices = Mapping[Bucket, PriceFact]
-
-
-def horizon(terms: Terms, view: ChannelView, time: int) -> int:
-    """Latest expiry that settles at ``time``: not after the end of an undecided cure."""
-    last = time
-    for cure_end in (view.cure_end_a, view.cure_end_b):
-        undecided = cure_end and time < max(cure_end, view.deadline) + terms.settlement_grace
-        if undecided:
-            last = min(last, cure_end)
-    return last
 
 
 def expired_buckets(portfolio: Portfolio, last: int) -> tuple[Bucket, ...]:

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import trio
 
 from channels.chain.heads import ChainUpdate
-from channels.errors import EndpointError
+from channels.errors import ChannelsError, EndpointError
 from channels.protocol.calls import Call
 from channels.protocol.channel import Phase
 from channels.protocol.events import ChainSeen
@@ -35,6 +35,10 @@ class Chain(Protocol):
     @property
     def head(self) -> Head:
         """The newest block known, and the newest final one."""
+
+    @property
+    def trouble(self) -> ChannelsError | None:
+        """What is wrong with the endpoint right now; None if nothing is."""
 
     def updates(self) -> AsyncIterator[ChainUpdate]:
         """Every block from now on with the contract's events, rewinds included."""

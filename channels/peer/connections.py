@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import chain
 from typing import Final
 
 import trio
 
 from channels.errors import (
     BugError,
+    FloodError,
     IllegalCommandError,
     OurError,
     PeerError,
@@ -23,15 +25,21 @@ from channels.protocol import messages as m
 from channels.protocol.channel import Phase
 from channels.protocol.eip712 import Address
 from channels.protocol.events import Connected
-from channels.transport.addresses import parse_address
+from channels.protocol.proofs import Role
+from channels.transport.addresses import TcpAddress, parse_address
 from channels.transport.backoff import Backoff
-from channels.transport.endpoints import connect, serve
+from channels.transport.endpoints import StreamWrapper, connect, serve
 from channels.transport.link import Link
+from channels.transport.tls import ServerTls, dial_tls
 
 __all__ = ["CONNECT_TIMEOUT", "Connections", "reestablish"]
 
 CONNECT_TIMEOUT: Final = 10.0
 LONGEST_RETRY: Final = 10.0
+MAX_SESSIONS: Final = 4
+"""Connections of one signer: both may have dialled, and an old one may hang."""
+MAX_STRANGERS: Final = 32
+"""Connections of signers that share no channel with us, all together."""
 
 
 class Connections:
@@ -92,18 +100,24 @@ class Connections:
             address,
             self._serve_link,
             limits=self._setup.limits,
+            wrap=ServerTls().wrap if self._secured(address) else None,
             on_error=lambda _, error: self._tell(NO_CHANNEL, error),
         ) as listening:
             self.listening = listening.address
             task_status.started()
             await trio.sleep_forever()
 
+    def _secured(self, address: str) -> bool:
+        """Whether TLS is spoken there: a Unix socket is private to its owner without it."""
+        return self._setup.tls and isinstance(parse_address(address), TcpAddress)
+
     async def _stay_connected(self, address: str) -> None:
         backoff = Backoff(longest=LONGEST_RETRY)
+        wrap: StreamWrapper | None = dial_tls if self._secured(address) else None
         while True:
             began = trio.current_time()
             try:
-                async with connect(address, limits=self._setup.limits) as link:
+                async with connect(address, limits=self._setup.limits, wrap=wrap) as link:
                     await self._converse(link, address)
             except PeerError as error:
                 self._dialled[address] = error
@@ -121,24 +135,47 @@ class Connections:
         Raises:
             PeerError: why the connection ended.
         """
-        signer = await greet(
-            link, signer=self._setup.signer.address, domain=self._setup.chain.domain
-        )
-        session = Session(link, signer, address)
-        self._sessions.setdefault(signer, []).append(session)
-        self._new_session.set()
-        self._new_session = trio.Event()
+        setup = self._setup
+        role = Role.CLIENT if address else Role.SERVER
         try:
-            for runner in list(self._runners.values()):
-                if runner.counterparty == signer:
+            signer = await greet(link, role=role, signer=setup.signer, domain=setup.chain.domain)
+            ours = [each for each in self._runners.values() if each.counterparty == signer]
+            session = Session(link, signer, address, stranger=not address and not ours)
+            self._admit(session)
+            try:
+                for runner in ours:
                     await reestablish(runner, session)
-            await session.run(self._on_message)
+                await session.run(self._on_message_of)
+            finally:
+                self._sessions[signer].remove(session)
+                if not self._sessions[signer]:
+                    del self._sessions[signer]
         except (OurError, BugError) as error:
             self._tell(NO_CHANNEL, error)
-        finally:
-            self._sessions[signer].remove(session)
-            if not self._sessions[signer]:
-                del self._sessions[signer]
+
+    def _admit(self, session: Session) -> None:
+        """Count a session in. Where it is one too many, the oldest of its like has to go.
+
+        So neither a counterparty whose old connections hang, nor strangers, keep anybody out.
+        """
+        same = self._sessions.setdefault(session.signer, [])
+        same.append(session)
+        strangers: list[Session] = []
+        if session.stranger:
+            strangers = [each for each in chain(*self._sessions.values()) if each.stranger]
+        for group, most in ((same, MAX_SESSIONS), (strangers, MAX_STRANGERS)):
+            if len(group) > most:
+                oldest = min(group, key=lambda each: each.since)
+                oldest.end(FloodError(f"more than {most} connections of its kind"))
+        self._new_session.set()
+        self._new_session = trio.Event()
+
+    async def _on_message_of(self, session: Session, message: m.Message) -> None:
+        if session.stranger:
+            runner = self._runners.get(getattr(message, "channel_id", NO_CHANNEL))
+            if runner is not None and runner.counterparty == session.signer:
+                session.trust()
+        await self._on_message(session, message)
 
 
 async def reestablish(runner: Runner, session: Session) -> None:

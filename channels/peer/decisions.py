@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
 import attrs
+import trio
 
-from channels.errors import ChannelsError
+from channels.errors import ChannelsError, RejectedError
 from channels.peer.callbacks import ask
 from channels.peer.handle import PeerChannel
 from channels.peer.makers import QuoteRequest, trade_draft
-from channels.peer.policy import marks_objection
+from channels.peer.marks import Disagreement, live_marks, marks_objection
 from channels.peer.runner import Runner
 from channels.peer.setup import PeerSetup
 from channels.peer.tasks import Tasks, Tell
@@ -31,17 +33,22 @@ MAX_QUOTING: Final = 16
 
 
 class Decisions:
-    """What we answer, each in a task of its own; ``handle`` gives the channel to answer in."""
+    """What we answer, each in a task of its own; ``handle`` gives the channel to answer in.
+
+    ``disputed`` says what of a channel's marks is in dispute: a re-mark may leave that as it is.
+    """
 
     def __init__(
         self,
         *,
         setup: PeerSetup,
         handle: Callable[[Runner], PeerChannel],
+        disputed: Callable[[bytes], Disagreement],
         tasks: Tasks,
         tell: Tell,
     ) -> None:
         self._setup = setup
+        self._disputed = disputed
         self._handle = handle
         self._tasks = tasks
         self._tell = tell
@@ -63,6 +70,10 @@ class Decisions:
                 nonce = notice.closing.nonce
                 self._tasks.start(identity, partial(self._accept_closing, runner, nonce))
 
+    def quoting(self, identity: bytes) -> bool:
+        """Whether a request for a quote waits for the owner's code in a channel."""
+        return bool(self._quoting.get(identity))
+
     async def _decline_quote(self, runner: Runner, nonce: int) -> None:
         entry = runner.channel.ledger.entry(nonce)
         if entry is not None and not entry.declined:  # declined with the quote's other side
@@ -82,7 +93,8 @@ class Decisions:
         if objection is not None:
             await handle.decline(proposal.nonce, *objection)
         else:
-            await handle.accept(proposal.nonce)
+            with suppress(RejectedError):  # the breaker moved while we decided, and it is declined
+                await handle.accept(proposal.nonce)
 
     async def _objection(
         self, channel: Channel, proposal: ProposalReceived
@@ -92,9 +104,16 @@ class Decisions:
             return m.Reason.MARKS, "no market data on our side"
         theirs = marks_of(proposal.portfolio)
         patience = self._setup.timing.confirm_within
+        known = self._disputed(channel.channel_id)
 
         async def judge() -> tuple[m.Reason, str] | None:
-            return marks_objection(policy, market.marks(theirs.series), theirs)
+            return marks_objection(
+                policy,
+                live_marks(market, channel.portfolio, theirs.series, self._setup.now()),
+                theirs,
+                held=marks_of(channel.portfolio),
+                known=known if isinstance(proposal.change, Remark) else None,
+            )
 
         objection = await ask("the market", judge, patience)
         if objection is not None:
@@ -135,6 +154,9 @@ class Decisions:
         identity = runner.channel_id
         refuse = RefuseQuote(request_id=request.request_id, reason=m.Reason.DECLINED)
         try:
+            with trio.move_on_after(min(request.time_to_live, self._setup.timing.confirm_within)):
+                # New marks under way would make a quote on the old ones worthless.
+                await runner.wait_until(lambda channel: channel.phase is not Phase.PROPOSED)
             quote = await self._price(runner.channel, request)
             await runner.feed(refuse if quote is None else quote)
         except ChannelsError:

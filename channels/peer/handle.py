@@ -7,14 +7,13 @@ portfolio; its caller notices nothing but latency.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 
 from channels.errors import (
-    IllegalCommandError,
     InvalidValueError,
     MarginError,
     OurError,
@@ -24,26 +23,23 @@ from channels.errors import (
     SigningRefusedError,
 )
 from channels.peer.makers import trade_draft
+from channels.peer.proposer import Proposer
+from channels.peer.proposing import changes_nothing
 from channels.peer.quotes import Quote, Quotes
-from channels.peer.waiting import ChangeOutcome, Outcomes
 from channels.protocol import events
 from channels.protocol import messages as m
-from channels.protocol.changes import Change, Marks, Remark, Settlement
-from channels.protocol.channel import Channel, Mode, Phase
+from channels.protocol.calls import Deposit
+from channels.protocol.changes import Marks, Remark, Settlement
+from channels.protocol.channel import Channel, Phase
 from channels.protocol.effects import (
     ChangeConfirmed,
-    ChangeRejected,
-    ProposalLapsed,
     QuoteDeclined,
-    RecordedOnChain,
 )
-from channels.protocol.ledger import Entry
-from channels.protocol.terms import Terms
-from channels.protocol.types import Party, Portfolio, feed_id
+from channels.protocol.halts import Mode
+from channels.protocol.types import feed_id
 
 if TYPE_CHECKING:
-    from channels.peer.peer import Peer
-    from channels.peer.runner import Runner
+    pass
 
 __all__ = ["PeerChannel"]
 
@@ -51,113 +47,8 @@ ANSWER_TIMEOUT = 30.0
 """Seconds to wait for a peer's answer, beyond which its box will end the matter."""
 
 
-class PeerChannel:
+class PeerChannel(Proposer):
     """One channel of ours, open or on its way."""
-
-    def __init__(self, peer: Peer, runner: Runner, outcomes: Outcomes) -> None:
-        self._peer = peer
-        self._runner = runner
-        self._outcomes = outcomes
-
-    # -- what stands
-
-    @property
-    def state(self) -> Channel:
-        """Everything the machine knows, as one frozen value."""
-        return self._runner.channel
-
-    @property
-    def channel_id(self) -> bytes:
-        """The channel's identifier, 32 bytes."""
-        return self.state.channel_id
-
-    @property
-    def side(self) -> Party:
-        """Which party we are."""
-        return self.state.side
-
-    @property
-    def terms(self) -> Terms:
-        """What both agreed at opening."""
-        return self.state.terms
-
-    @property
-    def phase(self) -> Phase:
-        """Where the channel stands."""
-        return self.state.phase
-
-    @property
-    def portfolio(self) -> Portfolio:
-        """The last portfolio that needs nothing more, seen from A."""
-        return self.state.portfolio
-
-    @property
-    def equity(self) -> int:
-        """Our cash plus positions at the portfolio's marks, base units."""
-        return self.state.equity(self.side)
-
-    @property
-    def margin(self) -> int:
-        """Our initial margin, base units."""
-        return self.portfolio.margin(self.side)
-
-    async def wait_open(self, timeout: float = 600.0) -> None:
-        """Wait until both deposits are final on chain, and the peer sees it too.
-
-        Raises:
-            RejectedError: the peer does not open, or the opening lapsed.
-            PeerTimeoutError: neither within ``timeout`` seconds.
-        """
-        opening = (Phase.ASKED, Phase.GRANTED, Phase.SUBMITTED)
-        await self._until(
-            lambda channel: (
-                channel.phase not in opening
-                and (channel.peer_ready or channel.phase is not Phase.IDLE)
-            ),
-            timeout,
-            "open",
-        )
-        if self.phase is Phase.ABANDONED:
-            why = f": {self._outcomes.not_opened}" if self._outcomes.not_opened else ""
-            raise RejectedError(f"the channel was not opened{why}", next_step="ask on other terms")
-
-    async def wait_idle(self, timeout: float = 60.0) -> None:
-        """Wait until nothing is in flight.
-
-        Raises:
-            PeerTimeoutError: something still is after ``timeout`` seconds.
-        """
-        await self._until(lambda channel: channel.phase is Phase.IDLE, timeout, "become idle")
-
-    async def wait_for_head(self, timestamp: int, timeout: float = 60.0) -> None:
-        """Wait until this channel has taken in a block of at least this time.
-
-        Raises:
-            PeerTimeoutError: the chain shows none within ``timeout`` seconds.
-        """
-        await self._until(
-            lambda channel: channel.head is not None and channel.head.timestamp >= timestamp,
-            timeout,
-            f"see a block of {timestamp}",
-        )
-
-    async def wait_closed(self, timeout: float = 600.0) -> None:
-        """Wait until the chain shows the channel closed.
-
-        Raises:
-            PeerTimeoutError: it does not within ``timeout`` seconds.
-        """
-        await self._until(lambda channel: channel.phase is Phase.CLOSED, timeout, "close")
-
-    async def _until(
-        self, condition: Callable[[Channel], bool], timeout: float, doing: str
-    ) -> Channel:
-        with trio.move_on_after(timeout):
-            return await self._runner.wait_until(condition)
-        raise PeerTimeoutError(
-            f"waited {timeout:g} s to {doing}; the channel is {self.phase.name}",
-            next_step="check that the peer and the chain are reachable",
-        )
 
     # -- trading
 
@@ -218,6 +109,8 @@ class PeerChannel:
     ) -> ChangeConfirmed:
         """Sign new marks: the peer's own market source decides whether it agrees.
 
+        Marks that stand already, put there by a schedule or the peer, are as good as confirmed.
+
         Raises:
             RejectedError: the peer's market data disagrees.
         """
@@ -226,7 +119,19 @@ class PeerChannel:
             chosen = self._peer.marks_for(channel, ()) if marks is None else marks
             return events.Draft(change=Remark(), marks=chosen)
 
-        return await self._propose(build, timeout)
+        try:
+            return await self._propose(build, timeout)
+        except SigningRefusedError:
+            full, draft = self.state.ledger.full.state, build(self.state)
+            if not changes_nothing(self.state, draft):
+                raise
+            return ChangeConfirmed(
+                nonce=full.nonce,
+                proposal=0,
+                change=draft.change,
+                ours=False,
+                portfolio=full.portfolio,
+            )
 
     async def settle(
         self, feed: str, expiry: int, price: int, *, timeout: float = ANSWER_TIMEOUT
@@ -243,78 +148,34 @@ class PeerChannel:
 
         return await self._propose(build, timeout)
 
-    async def _propose(
-        self, build: Callable[[Channel], events.Draft], timeout: float
+    async def accept(
+        self, nonce: int, timeout: float = ANSWER_TIMEOUT, *, good_until: int = 0
     ) -> ChangeConfirmed:
-        deadline = trio.current_time() + timeout
-        with trio.move_on_at(deadline):
-            while True:
-                await self._runner.wait_until(lambda channel: channel.phase is not Phase.RECEIVED)
-                if self.phase is not Phase.IDLE:
-                    await self._runner.wait_until(_may_propose)
-                draft = build(self.state)
-                try:
-                    outcome = await self._runner.feed(
-                        events.ProposeChange(draft=draft, now=self._peer.now())
-                    )
-                except IllegalCommandError:
-                    if _may_propose(self.state):
-                        raise
-                    continue
-                nonce = _proposed_nonce(outcome.channel)
-                with self._outcomes.change(nonce) as answer:
-                    notice = await answer.get(deadline)
-                if notice is None:
-                    break
-                if not isinstance(notice, ProposalLapsed):
-                    return self._confirmed(notice, nonce, draft.change, ours=True)
-                if not (notice.overtaken or _collided(self.state, nonce)):
-                    raise PeerTimeoutError("the peer neither accepted nor rejected in the box")
-        raise PeerTimeoutError(
-            f"no answer within {timeout:g} s",
-            next_step="what was proposed may still come to stand until its box passes: wait_idle",
-        )
-
-    def _confirmed(
-        self, notice: ChangeOutcome, nonce: int, change: Change | None, *, ours: bool
-    ) -> ChangeConfirmed:
-        """What a change came to, if it stands.
-
-        Raises:
-            RejectedError: it does not.
-        """
-        match notice:
-            case ChangeConfirmed():
-                return notice
-            case RecordedOnChain():
-                return ChangeConfirmed(
-                    nonce=nonce,
-                    proposal=nonce,
-                    change=change,
-                    ours=ours,
-                    portfolio=self.portfolio,
-                )
-            case ChangeRejected():
-                raise RejectedError(f"{notice.reason.name} {notice.text}".strip())
-            case ProposalLapsed():
-                raise RejectedError("the proposal was withdrawn")
-
-    async def accept(self, nonce: int, timeout: float = ANSWER_TIMEOUT) -> ChangeConfirmed:
         """Accept what the peer proposed at ``nonce``, and wait for its Confirm.
 
+        ``good_until``: Unix time up to which the peer means it; 0 if it named none.
+
         Raises:
-            SigningRefusedError, MarginError, SignerError, InvalidValueError: our own rules, the
-                circuit breaker or our key forbid it; it was declined.
+            RejectedError: it is past ``good_until``, or the circuit breaker does not let it pass;
+                it was declined.
+            SigningRefusedError, MarginError, SignerError, InvalidValueError: our own rules or our
+                key forbid it; it was declined.
             PeerTimeoutError: no Confirm in time; the boxed state goes to the chain by itself.
         """
         entry = self.state.ledger.entry(nonce)
         change = None if entry is None else entry.change
+        if good_until and not self._peer.takes_late_quotes and self._peer.now() > good_until:
+            await self.decline(nonce, m.Reason.LATE, "past its time to live")
+            raise RejectedError("the quote has expired; declined", next_step="ask for another")
         with self._outcomes.change(nonce) as answer:
             try:
                 await self._runner.feed(
                     events.Answer(nonce=nonce, accept=True, now=self._peer.now())
                 )
             except (SigningRefusedError, InvalidValueError, MarginError, SignerError) as error:
+                if isinstance(error, InvalidValueError) and self.state.mode is not Mode.NORMAL:
+                    await self.decline(nonce, m.Reason.LIMIT, str(error.args[0]))
+                    raise RejectedError(f"declined: {error.args[0]}") from error
                 with suppress(OurError):  # the same key signs the void
                     await self.decline(nonce, m.Reason.BUSY, type(error).__name__)
                 raise
@@ -332,6 +193,27 @@ class PeerChannel:
         """Decline what the peer proposed at ``nonce``."""
         await self._runner.feed(
             events.Answer(nonce=nonce, accept=False, now=self._peer.now(), reason=reason, text=text)
+        )
+
+    async def deposit(self, amount: int, *, timeout: float = 600.0) -> None:
+        """Top up our side by ``amount`` base units, and wait until it counts: until it is final.
+
+        The Adjudicator must be allowed to take it from the account that pays for our transactions.
+        A timeout takes nothing back: **to deposit again then may deposit twice**.
+
+        Raises:
+            InvalidValueError: not an amount above 0.
+            PeerTimeoutError: not final within ``timeout`` seconds.
+        """
+        if amount <= 0:
+            raise InvalidValueError(f"a deposit of {amount}")
+        before = self.state.contribution(self.side)
+        call = Deposit(terms=self.terms, party=self.side, amount=amount)
+        await self._peer.submit(call, b"deposit" + self.channel_id + secrets.token_bytes(16))
+        await self._until(
+            lambda channel: channel.contribution(self.side) >= before + amount,
+            timeout,
+            "see the deposit final",
         )
 
     # -- the end
@@ -356,24 +238,8 @@ class PeerChannel:
         await self._runner.feed(events.StartDispute())
 
     async def set_mode(self, mode: Mode, reason: str) -> None:
-        """Set the circuit breaker by hand."""
+        """Set the circuit breaker by hand; NORMAL lifts every cause but the kill switch.
+
+        A cause that still holds comes back when the breaker looks again.
+        """
         await self._runner.feed(events.SetMode(mode=mode, reason=reason))
-
-
-def _may_propose(channel: Channel) -> bool:
-    return channel.phase is Phase.IDLE or channel.phase > Phase.CLOSING
-
-
-def _collided(channel: Channel, nonce: int) -> bool:
-    """Whether a proposal of the peer's went before ours, and we declined it."""
-    return any(
-        each.nonce > nonce and each.declined and not channel.side.leads(each.nonce)
-        for each in channel.ledger.entries
-    )
-
-
-def _proposed_nonce(channel: Channel) -> int:
-    own: Iterator[Entry] = (
-        each for each in channel.ledger.entries if channel.side.leads(each.nonce)
-    )
-    return max(each.nonce for each in own)

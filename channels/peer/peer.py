@@ -1,81 +1,70 @@
 """A peer in one process: its channels, its counterparties, and the chain.
 
-Everything runs in the nursery of `open_peer`: tasks end with the ``async with``.
+Everything runs in the nursery of `channels.peer.open_peer`: tasks end with the ``async with``.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Final
 
-import attrs
 import trio
 
-from channels.dispute import Monitor
 from channels.errors import (
-    ChannelsError,
     IllegalCommandError,
     InvalidValueError,
     PeerError,
     UnexpectedMessageError,
 )
-from channels.peer.chain_watch import Chain, watch_chain
+from channels.peer.callbacks import ask
+from channels.peer.chain_watch import watch_chain
 from channels.peer.connections import CONNECT_TIMEOUT, Connections
+from channels.peer.credit_policy import BreakerPolicy, CreditPolicy
 from channels.peer.decisions import Decisions
 from channels.peer.defence import Defence
+from channels.peer.duties import Duties
 from channels.peer.handle import PeerChannel
-from channels.peer.makers import Maker
+from channels.peer.kill_switch import KillSwitch
+from channels.peer.marks import live_marks
+from channels.peer.news import News, PeerEvent
 from channels.peer.openings import Openings
-from channels.peer.policy import (
-    MarkSource,
-    OpeningDecision,
-    RiskPolicy,
-    SettlementSource,
-    TradeDecision,
-)
 from channels.peer.runner import Runner
-from channels.peer.session import LIMITS, Session
+from channels.peer.session import Session
 from channels.peer.setup import PeerSetup
 from channels.peer.tasks import NO_CHANNEL, Tasks
 from channels.peer.waiting import Outcomes
 from channels.protocol import messages as m
 from channels.protocol import records
+from channels.protocol.calls import Call
 from channels.protocol.changes import Marks
-from channels.protocol.channel import OPEN_PHASES, Channel, Phase, Timing
+from channels.protocol.channel import OPEN_PHASES, Channel, Phase
 from channels.protocol.effects import Notice, Outcome
 from channels.protocol.eip712 import Address
 from channels.protocol.events import ChainSeen, RestoredFromBackup, Resume
-from channels.protocol.signing import Signer
 from channels.protocol.terms import RiskParams, Terms
 from channels.protocol.types import Series
-from channels.storage import Store, open_store
-from channels.transport.limits import LinkLimits
+from channels.storage import Store
 
-__all__ = ["Peer", "PeerEvent", "open_peer"]
+__all__ = ["Peer"]
 
-EVENT_BUFFER: Final = 4_096
-
-
-@attrs.frozen(kw_only=True)
-class PeerEvent:
-    """Something that happened in one channel.
-
-    ``sequence`` counts up by one; a gap shows that this reader was too slow.
-    """
-
-    sequence: int
-    channel_id: bytes
-    notice: Notice | ChannelsError
+MARKET_PATIENCE: Final = 10.0
+"""Seconds that a market source may take to answer."""
 
 
 class Peer:
     """Our side of any number of channels. Made by `open_peer`."""
 
-    def __init__(self, *, nursery: trio.Nursery, store: Store, setup: PeerSetup) -> None:
+    def __init__(
+        self,
+        *,
+        nursery: trio.Nursery,
+        store: Store,
+        setup: PeerSetup,
+        credit: CreditPolicy | None,
+        breaker: BreakerPolicy | None,
+    ) -> None:
         self._nursery = nursery
         self._store = store
         self._setup = setup
@@ -84,8 +73,8 @@ class Peer:
         self._wallet = setup.wallet
         self._runners: dict[bytes, Runner] = {}
         self._outcomes: dict[bytes, Outcomes] = {}
-        self._subscribers: set[trio.MemorySendChannel[PeerEvent]] = set()
-        self._sequence = 0
+        self._news = News()
+        self._tell = self._news.tell
         self._tasks = Tasks(nursery, self._tell)
         self._connections = Connections(
             nursery=nursery,
@@ -101,9 +90,25 @@ class Peer:
             tasks=self._tasks,
             tell=self._tell,
         )
-        self._decisions = Decisions(
-            setup=setup, handle=self._handle, tasks=self._tasks, tell=self._tell
+        self._duties = Duties(
+            setup=setup,
+            runners=self._runners,
+            credit=credit,
+            breaker=breaker,
+            own_marks=self._own_marks,
+            quoting=self._is_quoting,
+            submit=self._submit,
+            tasks=self._tasks,
+            tell=self._tell,
         )
+        self._decisions = Decisions(
+            setup=setup,
+            handle=self._handle,
+            disputed=self._duties.disagreement,
+            tasks=self._tasks,
+            tell=self._tell,
+        )
+        self._kill_switch = KillSwitch(self._runners)
         self._defence = Defence(monitor=setup.monitor, runners=self._runners, tasks=self._tasks)
 
     # -- what the owner asks
@@ -136,6 +141,48 @@ class Peer:
     def now(self) -> int:
         """Our clock, Unix seconds."""
         return self._setup.now()
+
+    @property
+    def killed(self) -> str | None:
+        """Why all trading is stopped by `kill`; None if it is not."""
+        return self._kill_switch.reason
+
+    async def kill(self, reason: str) -> None:
+        """Stop all trading: halt every channel, now and to come, and take back our quotes.
+
+        What was quoted can be taken until the counterparty has turned it down: see
+        `channels.protocol.messages.Cancel`. Defence, voids, affirmations and re-marks go on. It
+        stands over a restart, until `revive`.
+
+        Raises:
+            StorageError: a channel's halt is not stored; those before it are.
+        """
+        await self._kill_switch.kill(reason)
+
+    async def revive(self) -> None:
+        """Lift what `kill` did; whatever else halts a channel stands."""
+        await self._kill_switch.revive()
+
+    def look(self) -> None:
+        """Look at every channel's marks, margin and breaker now: the market has moved.
+
+        Without it that happens at every head and every ``look_interval`` of `BreakerPolicy`.
+        """
+        self._duties.rounds.look_at_all()
+
+    @property
+    def takes_late_quotes(self) -> bool:
+        """Whether a quote past its time to live is still taken; see `RiskPolicy`."""
+        return self._setup.policy.take_late_quotes
+
+    async def submit(self, call: Call, key: bytes) -> None:
+        """Have the chain do this, once a ``key``, and see it through to finality.
+
+        Raises:
+            InvalidValueError: the key names another call.
+            StorageError: not stored, so not accepted.
+        """
+        await self._chain.submit(call, key=key)
 
     async def connect(self, address: str, *, timeout: float = CONNECT_TIMEOUT) -> Address:
         """Connect to a counterparty and stay connected; its signer.
@@ -189,29 +236,24 @@ class Peer:
     async def events(self) -> AsyncIterator[trio.MemoryReceiveChannel[PeerEvent]]:
         """Everything that happens from here on, in order.
 
-        A reader that falls `EVENT_BUFFER` events behind misses some: the sequence shows the gap.
+        A reader that falls 4,096 events behind misses some: the sequence shows the gap.
         """
-        send, receive = trio.open_memory_channel[PeerEvent](EVENT_BUFFER)
-        self._subscribers.add(send)
-        try:
-            async with receive:
-                yield receive
-        finally:
-            self._subscribers.discard(send)
-            send.close()
+        async with self._news.read() as events:
+            yield events
 
     def marks_for(self, channel: Channel, more: Iterable[Series]) -> Marks:
         """Our own marks for what is open in ``channel`` and for the series of ``more``.
 
+        What has expired keeps the marks it has: there is no market for it.
+
         Raises:
             IllegalCommandError: this peer was opened without a market.
         """
-        series = sorted({*(each.series for each in channel.portfolio.positions), *more})
         if self._setup.market is None:
             raise IllegalCommandError(
                 "no market to mark with", next_step="pass market= to open_peer"
             )
-        return self._setup.market.marks(series)
+        return live_marks(self._setup.market, channel.portfolio, more, self.now())
 
     # -- channels
 
@@ -224,7 +266,9 @@ class Peer:
     async def _adopt_new(self, outcome: Outcome) -> Runner:
         """Store a new channel, then let its first message leave. A failure leaves no channel."""
         await self._runner_of(outcome.channel).perform(outcome)
-        return self._adopt(outcome.channel)
+        runner = self._adopt(outcome.channel)
+        await self._kill_switch.halt(runner)
+        return runner
 
     def _runner_of(self, channel: Channel) -> Runner:
         return Runner(
@@ -233,12 +277,27 @@ class Peer:
             signer=self._signer,
             wallet=self._wallet,
             store=self._store,
-            submit=lambda call, key: self._tasks.start(
-                channel.channel_id, partial(self._chain.submit, call, key=key)
-            ),
+            submit=partial(self._submit, channel.channel_id),
             notify=self._on_notice,
             stored=self._defence.stored,
         )
+
+    def _submit(self, identity: bytes, call: Call, key: bytes) -> None:
+        self._tasks.start(identity, partial(self._chain.submit, call, key=key))
+
+    async def _own_marks(self, channel: Channel) -> Marks | None:
+        """Our own marks of what is open and has not expired; None if nothing, or without market."""
+        live = any(each.expiry > self.now() for each in channel.portfolio.positions)
+        if self._setup.market is None or not live:
+            return None
+
+        async def marks() -> Marks:
+            return self.marks_for(channel, ())
+
+        return await ask("the market", marks, MARKET_PATIENCE)
+
+    def _is_quoting(self, identity: bytes) -> bool:
+        return self._outcomes[identity].asking or self._decisions.quoting(identity)
 
     def _handle(self, runner: Runner) -> PeerChannel:
         return PeerChannel(self, runner, self._outcomes[runner.channel_id])
@@ -249,7 +308,7 @@ class Peer:
         match message:
             case m.Ping():
                 session.post_message(m.Pong(token=message.token))
-            case m.Pong() | m.Hello():
+            case m.Pong() | m.Hello() | m.Challenge():
                 pass
             case m.OpenRequest():
                 await self._openings.on_request(session, message)
@@ -275,27 +334,20 @@ class Peer:
 
     # -- notices
 
-    def _tell(self, channel_id: bytes, notice: Notice | ChannelsError) -> None:
-        self._sequence += 1
-        event = PeerEvent(sequence=self._sequence, channel_id=channel_id, notice=notice)
-        for subscriber in self._subscribers:
-            try:
-                subscriber.send_nowait(event)
-            except (trio.WouldBlock, trio.BrokenResourceError):
-                continue
-
     def _on_notice(self, runner: Runner, notice: Notice) -> None:
         identity = runner.channel_id
         outcomes = self._outcomes[identity]
         outcomes.tell(notice)
         self._tell(identity, notice)
         self._decisions.on_notice(runner, outcomes, notice)
+        self._duties.on_notice(runner, notice)
 
     # -- the chain
 
     async def _on_chain(self, identity: bytes, event: ChainSeen) -> None:
         runner = self._runners[identity]
         await self._tasks.guarded(runner.channel_id, partial(runner.feed, event))
+        self._duties.rounds.look(identity)
 
     def _watched(self) -> dict[bytes, Phase]:
         return {identity: runner.channel.phase for identity, runner in self._runners.items()}
@@ -308,6 +360,7 @@ class Peer:
             self._defence.stored(self._adopt(channel))
         if self._store.backup_time is not None:
             await self._distrust_all()
+        self._kill_switch.resume()
         self._nursery.start_soon(self._defence.run)
         await self._nursery.start(watch_chain, self._chain, self._watched, self._on_chain)
         for runner in list(self._runners.values()):
@@ -315,6 +368,7 @@ class Peer:
             await self._tasks.guarded(
                 runner.channel_id, partial(self._decisions.decline_forgotten, runner)
             )
+        self._nursery.start_soon(self._duties.rounds.run)
         if listen is not None:
             await self._nursery.start(self._connections.listen, listen)
 
@@ -335,81 +389,3 @@ class Peer:
 def _can_judge(channel: Channel) -> bool:
     """Whether what the peer says can be held against the chain: not before it was read."""
     return channel.head is not None or channel.phase not in OPEN_PHASES
-
-
-@asynccontextmanager
-async def open_peer(
-    *,
-    signer: Signer,
-    chain: Chain,
-    store: str | Path | Store,
-    wallet: Signer | None = None,
-    listen: str | None = None,
-    market: MarkSource | None = None,
-    maker: Maker | None = None,
-    policy: RiskPolicy | None = None,
-    timing: Timing | None = None,
-    accept_opening: OpeningDecision | None = None,
-    accept_trade: TradeDecision | None = None,
-    settlement_price: SettlementSource | None = None,
-    clock: Callable[[], float] = time.time,
-    limits: LinkLimits = LIMITS,
-    monitor: Monitor | None = None,
-) -> AsyncIterator[Peer]:
-    """Run a peer for the time of an ``async with``.
-
-    Args:
-        signer: the session key that signs states.
-        chain: an open `channels.chain.EthereumChain`.
-        store: path of the database, or an open store.
-        wallet: the key that owns deposits and signs Openings; the signer itself unless given.
-        listen: address to accept counterparties on: ``host:port``, ``[::1]:port``, ``unix:/path``.
-        market: our own marks; without them nothing is traded or re-marked.
-        maker: names prices when a counterparty asks.
-        policy: tolerances and limits.
-        timing: box and slot of the chain.
-        accept_opening: decides whether we open when asked; without it we never do.
-        accept_trade: decides on trades proposed without a request; without it we decline.
-        settlement_price: the price we stand by for a settlement off chain.
-        clock: Unix seconds; of the chain where its time is not the world's.
-        limits: times and rates of every connection.
-        monitor: an open `channels.dispute.Monitor`: defends every channel of this peer.
-
-    Raises:
-        StorageError: the database cannot be opened, or another process holds it.
-    """
-    setup = PeerSetup(
-        signer=signer,
-        wallet=signer if wallet is None else wallet,
-        chain=chain,
-        market=market,
-        maker=maker,
-        policy=RiskPolicy() if policy is None else policy,
-        timing=Timing() if timing is None else timing,
-        accept_opening=accept_opening,
-        accept_trade=accept_trade,
-        settlement_price=settlement_price,
-        clock=clock,
-        limits=limits,
-        monitor=monitor,
-    )
-    failure: BaseException | None = None
-    async with AsyncExitStack() as stack:
-        if not isinstance(store, Store):
-            store = await stack.enter_async_context(open_store(store))
-        try:
-            async with trio.open_nursery() as nursery:
-                peer = Peer(nursery=nursery, store=store, setup=setup)
-                try:
-                    await peer.start(listen)
-                    yield peer
-                except BaseException as error:
-                    failure = error
-                    raise
-                finally:
-                    nursery.cancel_scope.cancel()
-        except BaseExceptionGroup as group:
-            # What the block raised is the caller's own; only our tasks' failures come as a group.
-            if failure is not None and group.exceptions == (failure,):
-                raise failure from failure.__cause__
-            raise

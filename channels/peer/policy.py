@@ -11,7 +11,7 @@ import attrs
 from channels.errors import InvalidValueError
 from channels.protocol.changes import Marks, Trade
 from channels.protocol.eip712 import Address
-from channels.protocol.messages import OpenRequest, Reason
+from channels.protocol.messages import OpenRequest
 from channels.protocol.terms import RiskParams, Terms, hash_risk_params
 from channels.protocol.types import Portfolio, Series
 from channels.units import DAY, WAD
@@ -23,7 +23,6 @@ __all__ = [
     "SettlementSource",
     "TradeDecision",
     "default_terms",
-    "marks_objection",
 ]
 
 
@@ -50,30 +49,16 @@ class RiskPolicy:
     """Tolerances and limits of this side. Fractions in WAD.
 
     ``spot_tolerance`` is relative; ``vol_tolerance`` and ``carry_tolerance`` absolute and annual;
-    ``mark_age`` seconds between the peer's marks and ours.
+    ``mark_age`` seconds between the peer's marks and ours. ``take_late_quotes``: whether a quote is
+    still taken after its own time to live and within its box; it is firm that long on chain, but
+    its maker did not mean it.
     """
 
     spot_tolerance: int = WAD // 100
     vol_tolerance: int = WAD * 10 // 100
     carry_tolerance: int = WAD * 5 // 100
     mark_age: int = 300
-
-
-def marks_objection(policy: RiskPolicy, ours: Marks, theirs: Marks) -> tuple[Reason, str] | None:
-    """Why marks the peer chose are not ours, if they are beyond tolerance; with our own figures."""
-    if abs(theirs.marked_at - ours.marked_at) > policy.mark_age:
-        return Reason.MARKS, f"marks of {theirs.marked_at}, our clock says {ours.marked_at}"
-    for feed, price in theirs.spots.items():
-        own = ours.spots[feed]
-        if abs(price - own) * WAD > policy.spot_tolerance * own:
-            return Reason.MARKS, f"spot {price}, ours {own}"
-    for series, mark in theirs.series.items():
-        mine = ours.series[series]
-        if abs(mark.vol - mine.vol) > policy.vol_tolerance:
-            return Reason.MARKS, f"vol {mark.vol} at strike {series[3]}, ours {mine.vol}"
-        if abs(mark.carry - mine.carry) > policy.carry_tolerance:
-            return Reason.MARKS, f"carry {mark.carry}, ours {mine.carry}"
-    return None
+    take_late_quotes: bool = False
 
 
 def default_terms(

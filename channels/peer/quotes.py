@@ -67,8 +67,12 @@ class Quote:
         return self.proposal.expires_at
 
     async def accept(self) -> ChangeConfirmed:
-        """Take it, and wait for the Confirm."""
-        return await self._channel.accept(self.proposal.nonce)
+        """Take it, and wait for the Confirm.
+
+        Raises:
+            RejectedError: it has expired, or the circuit breaker forbids it; it was declined.
+        """
+        return await self._channel.accept(self.proposal.nonce, good_until=self.expires_at)
 
     async def decline(self) -> None:
         """Turn it down, so that both are free at once."""

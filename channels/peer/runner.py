@@ -8,7 +8,8 @@ funds.** A step that fails anywhere before that leaves the channel as it was.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final, Protocol
 
 import trio
 
@@ -16,13 +17,18 @@ from channels.errors import InvalidValueError
 from channels.protocol import codec, machine, records
 from channels.protocol.calls import Call
 from channels.protocol.channel import Channel
-from channels.protocol.effects import Notice, Notify, Outcome, Persist, Send, Submit
+from channels.protocol.effects import Notice, Notify, Outcome, Persist, Send, Step, Submit
 from channels.protocol.eip712 import Address
 from channels.protocol.signing import Signable, Signature, Signer
 from channels.protocol.terms import Opening
 from channels.storage import AppendJournal, PutChannel, Store, Write
 
-__all__ = ["Outbound", "Runner"]
+__all__ = ["Outbound", "Permit", "Runner"]
+
+Permit = Callable[[Channel, machine.Event, Step], AbstractContextManager[None]]
+"""Entered before a step's signatures are made and left once it is performed; may refuse."""
+
+_FREE: Final = nullcontext()
 
 
 class Outbound(Protocol):
@@ -46,6 +52,7 @@ class Runner:
         submit: Callable[[Call, bytes], None],
         notify: Callable[[Runner, Notice], None],
         stored: Callable[[Runner], None],
+        permit: Permit | None = None,
     ) -> None:
         self.channel = channel
         self.outbound = outbound
@@ -55,6 +62,7 @@ class Runner:
         self._submit = submit
         self._notify = notify
         self._stored = stored
+        self._permit = permit
         self._lock = trio.Lock()
         self._changed: trio.Event | None = None
 
@@ -74,16 +82,22 @@ class Runner:
         Messages go to ``reply`` if given, else to whoever is connected.
 
         Raises:
-            ChannelsError: as `machine.step`; or the key or the store failed. The channel is as it
-                was before, and nothing was sent.
+            ChannelsError: as `machine.step`; or the desk, the key or the store refused. The channel
+                is as it was before, and nothing was sent.
         """
-        async with self._lock:
+        try:
+            self._lock.acquire_nowait()  # mostly free: to wait for it is to let all others run
+        except trio.WouldBlock:
+            await self._lock.acquire()
+        try:
             step = machine.step(self.channel, event)
-            signatures: list[Signature] = [await self._sign(each) for each in step.sign]
-            outcome = step.finish(tuple(signatures))
-            # Once signed, finish: a half-performed outcome would be a signature that we forgot.
-            with trio.CancelScope(shield=True):
+            permit = _FREE if self._permit is None else self._permit(self.channel, event, step)
+            with permit:
+                signatures: list[Signature] = [await self._sign(each) for each in step.sign]
+                outcome = step.finish(tuple(signatures))
                 await self.perform(outcome, reply)
+        finally:
+            self._lock.release()
         return outcome
 
     async def _sign(self, signable: Signable) -> Signature:
@@ -99,7 +113,9 @@ class Runner:
         except Exception as error:
             raise InvalidValueError(f"a value that no message can hold: {error}") from error
         if batch:
-            await self._store.commit(batch)
+            # Once signed, finish: a half-performed outcome would be a signature that we forgot.
+            with trio.CancelScope(shield=True):
+                await self._store.commit(batch)
         self.channel = outcome.channel
         if batch:
             self._stored(self)

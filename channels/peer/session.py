@@ -1,19 +1,23 @@
 """One connection to one counterparty: who it is, what it may say, and frames in both directions.
 
-One task reads, one writes. What the peer gets wrong is answered with an Error that names it, and
-costs it a strike; too many end the connection. Nothing it sends changes a channel unless the
-channel's own machine takes it.
+Before both have proved themselves nothing of any channel is said or heard. One task reads, one
+writes. What the peer gets wrong is answered with an Error that names it, and costs it a strike; too
+many end the connection. Nothing it sends changes a channel unless the channel's own machine takes
+it.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeVar
 
+import attrs
 import trio
 
 from channels.errors import (
+    BadSignatureError,
     BugError,
     ChannelsError,
     FrameError,
@@ -24,10 +28,13 @@ from channels.errors import (
     SignerError,
     StorageError,
     UnexpectedMessageError,
+    UnprovedPeerError,
 )
 from channels.protocol import codec
 from channels.protocol import messages as m
 from channels.protocol.eip712 import Address
+from channels.protocol.proofs import Role, SessionProof
+from channels.protocol.signing import Signable, Signer, check_signature
 from channels.protocol.terms import Domain
 from channels.transport.limits import LinkLimits, RateLimit
 from channels.transport.link import Link
@@ -39,64 +46,165 @@ MAX_STRIKES: Final = 16
 MAX_QUEUED: Final = 4_096
 """Frames queued for a peer that does not read; beyond, the connection is given up."""
 MAX_QUEUED_BYTES: Final = 8 << 20
-HELLO_TIMEOUT: Final = 10.0
-LIMITS: Final = LinkLimits(idle=60.0, rate=RateLimit(frames=50_000.0))
+HELLO_TIMEOUT: Final = 30.0
+"""Seconds for a Challenge or a Hello to come; the other side's key may be slow."""
+SIGNER_TIMEOUT: Final = 20.0
+"""Seconds that our key may take to prove us."""
+GOODBYE_TIMEOUT: Final = 5.0
+LIMITS: Final = LinkLimits(idle=60.0, rate=RateLimit(frames=10_000.0, burst=0.5))
 """A connection on which no whole frame comes for a minute is dead: we ping three times as often."""
+STRANGER_RATE: Final = RateLimit(frames=200.0, bytes=1e6)
+"""Of one who shares no channel with us: enough to open one."""
+STRANGER_SHARE: Final = 32
+"""One part in so many of the queue is what such a one may leave unread."""
 PINGS_IN_IDLE: Final = 3
 
+_M = TypeVar("_M", m.Challenge, m.Hello)
 
-async def greet(link: Link, *, signer: Address, domain: Domain) -> Address:
-    """Say hello and hear it; the counterparty's signer.
 
-    **Nothing proves that signer yet**: until TLS does, a connection is believed no more than what
-    is signed on it.
+async def greet(link: Link, *, role: Role, signer: Signer, domain: Domain) -> Address:
+    """Prove who we are and have the other side prove it; its signer.
+
+    The server challenges, the client says Hello with its proof, and only then does the server say
+    who it is. Each proof covers both challenges and the certificate of this very connection: on one
+    without TLS it still proves the key, and no more.
+
+    Args:
+        link: fresh; nothing else may use it yet.
+        role: `Role.CLIENT` for the side that connected.
+        signer: ours.
+        domain: of the contract that both must mean.
 
     Raises:
-        PeerError: no hello in time, or one of another chain or contract.
+        UnprovedPeerError: its proof is not by the key it names, or not of this connection.
+        PeerError: no Hello in time, or one of another chain or contract.
+        SignerError: our key did not prove us in time.
     """
     try:
-        return await _greet(link, signer, domain)
+        prove = _answer if role is Role.CLIENT else _demand
+        return await prove(link, signer, domain)
     except LinkClosedError:
         raise
-    except PeerError as error:
-        with trio.move_on_after(HELLO_TIMEOUT), suppress(PeerError):
+    except (PeerError, SignerError) as error:
+        with trio.move_on_after(GOODBYE_TIMEOUT), suppress(PeerError):
             await link.send([codec.encode(_error(bytes(32), error))])
         raise
 
 
-async def _greet(link: Link, signer: Address, domain: Domain) -> Address:
+async def _answer(link: Link, signer: Signer, domain: Domain) -> Address:
+    """The client's part."""
+    theirs = (await _hear(link, m.Challenge)).challenge
+    proof = SessionProof(
+        role=Role.CLIENT,
+        certificate=link.binding,
+        client_challenge=secrets.token_bytes(32),
+        server_challenge=theirs,
+        client=signer.address,
+    )
+    await _say_hello(link, signer, domain, proof)
+    hello = await _hear(link, m.Hello)
+    return _proved(hello, domain, attrs.evolve(proof, role=Role.SERVER))
+
+
+async def _demand(link: Link, signer: Signer, domain: Domain) -> Address:
+    """The server's part."""
+    mine = secrets.token_bytes(32)
+    await link.send([codec.encode(m.Challenge(challenge=mine))])
+    hello = await _hear(link, m.Hello)
+    proof = SessionProof(
+        role=Role.CLIENT,
+        certificate=link.binding,
+        client_challenge=hello.challenge,
+        server_challenge=mine,
+        client=hello.signer,
+    )
+    client = _proved(hello, domain, proof)
+    await _say_hello(link, signer, domain, attrs.evolve(proof, role=Role.SERVER))
+    return client
+
+
+async def _hear(link: Link, kind: type[_M]) -> _M:
+    with trio.move_on_after(HELLO_TIMEOUT):
+        heard = codec.decode(await link.receive())
+        if isinstance(heard, kind):
+            return heard
+        if isinstance(heard, m.Error):
+            raise PeerError(f"the peer complains: {heard.reason.name} {heard.text}")
+        raise UnexpectedMessageError(f"{type(heard).__name__} before {kind.__name__}")
+    raise PeerTimeoutError(f"no {kind.__name__} within {HELLO_TIMEOUT:g} s")
+
+
+async def _say_hello(link: Link, signer: Signer, domain: Domain, proof: SessionProof) -> None:
+    signature = None
+    try:
+        with trio.move_on_after(SIGNER_TIMEOUT):
+            signature = await signer.sign(Signable(domain, proof))
+    except ChannelsError:
+        raise
+    except Exception as error:
+        raise SignerError(f"our key did not prove us: {error!r}") from error
+    if signature is None:
+        raise SignerError(f"our key did not prove us within {SIGNER_TIMEOUT:g} s")
+    client = proof.role is Role.CLIENT
     hello = m.Hello(
-        signer=signer,
+        signer=signer.address,
         chain_id=domain.chain_id,
         adjudicator=domain.adjudicator,
         software=SOFTWARE,
+        challenge=proof.client_challenge if client else proof.server_challenge,
+        proof=signature,
     )
     await link.send([codec.encode(hello)])
-    with trio.move_on_after(HELLO_TIMEOUT):
-        heard = codec.decode(await link.receive())
-        if not isinstance(heard, m.Hello):
-            raise UnexpectedMessageError(f"{type(heard).__name__} before Hello")
-        if (heard.chain_id, heard.adjudicator) != (domain.chain_id, domain.adjudicator):
-            raise UnexpectedMessageError(
-                f"the peer is on chain {heard.chain_id}, contract 0x{heard.adjudicator.hex()}",
-                next_step="agree on one Adjudicator",
-            )
-        return heard.signer
-    raise PeerTimeoutError(f"no Hello within {HELLO_TIMEOUT:g} s")
+
+
+def _proved(hello: m.Hello, domain: Domain, proof: SessionProof) -> Address:
+    """Check a Hello; its signer."""
+    if (hello.chain_id, hello.adjudicator) != (domain.chain_id, domain.adjudicator):
+        raise UnexpectedMessageError(
+            f"the peer is on chain {hello.chain_id}, contract 0x{hello.adjudicator.hex()}",
+            next_step="agree on one Adjudicator",
+        )
+    server = proof.role is Role.SERVER
+    if hello.challenge != (proof.server_challenge if server else proof.client_challenge):
+        raise UnprovedPeerError("its Hello has another challenge than it made")
+    try:
+        check_signature(hello.proof, Signable(domain, proof), hello.signer)
+    except BadSignatureError as error:
+        raise UnprovedPeerError(
+            f"not proved to be 0x{hello.signer.hex()}: another key, or another connection"
+        ) from error
+    return hello.signer
 
 
 class Session:
     """A greeted connection. ``post`` queues frames and never blocks."""
 
-    def __init__(self, link: Link, signer: Address, address: str) -> None:
+    def __init__(self, link: Link, signer: Address, address: str, *, stranger: bool) -> None:
         self.signer = signer
         self.address = address
+        self.since = trio.current_time()
+        self.stranger = stranger
         self._link = link
         self._queued: list[bytes] = []
         self._queued_bytes = 0
         self._wake = trio.Event()
-        self._overflow = trio.Event()
+        self._ended = trio.Event()
+        self._end_error: PeerError | None = None
         self._strikes = 0
+        if stranger:
+            link.set_rate(_slower(link.limits.rate))
+
+    def trust(self) -> None:
+        """Let it say as much as its counterparty needs: it shares a channel with us now."""
+        self.stranger = False
+        self._link.set_rate(self._link.limits.rate)
+
+    def end(self, error: PeerError) -> None:
+        """End the connection; what is queued does not leave any more."""
+        if self._end_error is None:
+            self._end_error = error
+            self._queued.clear()
+            self._ended.set()
 
     def post(self, frames: list[bytes]) -> None:
         """Queue frames behind what is queued.
@@ -104,13 +212,14 @@ class Session:
         A peer that leaves too many unread loses them and the connection; what matters of them is
         sent again after the next.
         """
-        if self._overflow.is_set():
+        if self._end_error is not None:
             return
         self._queued.extend(frames)
         self._queued_bytes += sum(map(len, frames))
-        if len(self._queued) > MAX_QUEUED or self._queued_bytes > MAX_QUEUED_BYTES:
-            self._queued.clear()
-            self._overflow.set()
+        share = STRANGER_SHARE if self.stranger else 1
+        most = MAX_QUEUED // share
+        if len(self._queued) > most or self._queued_bytes > MAX_QUEUED_BYTES // share:
+            self.end(PeerTimeoutError(f"the peer left more than {most} frames unread"))
         self._wake.set()
 
     def post_message(self, message: m.Message) -> None:
@@ -128,7 +237,7 @@ class Session:
         """
         try:
             async with trio.open_nursery() as nursery:
-                for task in (self._write, self._watch_overflow, self._ping):
+                for task in (self._write, self._watch_end, self._ping):
                     nursery.start_soon(task)
                 try:
                     await self._read(handle)
@@ -152,9 +261,10 @@ class Session:
             if frames:
                 await self._link.send(frames)
 
-    async def _watch_overflow(self) -> None:
-        await self._overflow.wait()
-        raise PeerTimeoutError(f"the peer left more than {MAX_QUEUED} frames unread")
+    async def _watch_end(self) -> None:
+        await self._ended.wait()
+        if self._end_error is not None:
+            raise self._end_error
 
     async def _ping(self) -> None:
         """Have something come, and tell the peer that we are there."""
@@ -200,6 +310,16 @@ class Line:
         """Queue frames on each; what the peer gets twice it takes once."""
         for session in self._sessions.get(self._signer, ()):
             session.post(frames)
+
+
+def _slower(rate: RateLimit | None) -> RateLimit:
+    if rate is None:
+        return STRANGER_RATE
+    return attrs.evolve(
+        rate,
+        frames=min(rate.frames, STRANGER_RATE.frames),
+        bytes=min(rate.bytes, STRANGER_RATE.bytes),
+    )
 
 
 def _error(channel_id: bytes, error: ChannelsError) -> m.Error:

@@ -39,6 +39,7 @@ class PeerSetup:
     settlement_price: SettlementSource | None
     clock: Callable[[], float]
     limits: LinkLimits
+    tls: bool
     monitor: Monitor | None
 
     def now(self) -> int:

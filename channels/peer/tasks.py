@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from channels.errors import BugError, ChannelsError
+from channels.peer.desk_news import DeskNotice
 from channels.protocol.effects import Notice
 
 __all__ = ["NO_CHANNEL", "Tasks", "Tell"]
@@ -14,7 +15,7 @@ __all__ = ["NO_CHANNEL", "Tasks", "Tell"]
 NO_CHANNEL = bytes(32)
 """Where an event concerns no one channel."""
 
-Tell = Callable[[bytes, Notice | ChannelsError], None]
+Tell = Callable[[bytes, Notice | DeskNotice | ChannelsError], None]
 """Takes what happened in the channel of an id."""
 
 

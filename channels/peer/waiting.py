@@ -81,6 +81,11 @@ class Outcomes:
         finally:
             del self._quotes[request_id]
 
+    @property
+    def asking(self) -> bool:
+        """Whether a request of ours for a quote waits for its answer."""
+        return bool(self._quotes)
+
     def tell(self, notice: Notice) -> None:
         """Wake whoever waits for this."""
         match notice:

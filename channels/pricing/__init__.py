@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from channels.pricing.greeks import Greeks, per_day, per_vol_point
     from channels.pricing.implied_vol import ImpliedVol, VolStatus
     from channels.pricing.losses import BucketLoss, largest_losses
-    from channels.pricing.margin import LargestLossMargin, MarginModel, Margins
+    from channels.pricing.margin import MarginModel, Margins
     from channels.pricing.portfolio import (
         PortfolioValue,
         PositionLike,
@@ -70,7 +70,6 @@ __all__ = [
     "Greeks",
     "ImpliedVol",
     "Kind",
-    "LargestLossMargin",
     "MarginModel",
     "Margins",
     "Node",
@@ -109,7 +108,6 @@ _HOME: Final = {
     "FeedMargin": "feed_margin",
     "Greeks": "greeks",
     "ImpliedVol": "implied_vol",
-    "LargestLossMargin": "margin",
     "MarginModel": "margin",
     "Margins": "margin",
     "Node": "risk_array",

@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike
 
 from channels.pricing.array_mills import Floats, log_ratio, rows, time_value
 from channels.pricing.array_price import (
-    base_of,
     density_of,
     deviates,
     distribution,
     groups,
+    intrinsic_values,
     options_only,
     prepare,
     settled_prices,
@@ -128,18 +128,18 @@ def _option_greeks(
 ) -> bool:
     """Write the Greeks if all are options with time value; return whether they are."""
     size = outs[0].size
-    high, low, variance, d1, d2, x, near, far = rows(10, 8, size)
+    high, low, variance, less_d1, less_d2, x, near, far = rows(10, 8, size)
     if not (options_only(kind) and prepare(forward, strike, vol, years, high, low, variance)):
         return False
     log_ratio(high, low, x)
     h, s, density = time_value(high, low, x, variance, outs[0], (near, far))
-    high -= base_of(kind, forward, strike)
+    intrinsic_values(kind, forward, strike, high)
     outs[0] += high
-    _option_delta(kind, forward, strike, density, h, s, near, far, d1, d2, outs[1])
+    _option_delta(kind, forward, strike, density, h, s, near, far, less_d1, less_d2, outs[1])
     if forward is not spot:
         np.divide(forward, spot, out=x)
         outs[1] *= x
-    _write_option_greeks(outs, density, d1, d2, s, spot, vol, years, carry)
+    _write_option_greeks(outs, density, less_d1, less_d2, s, spot, vol, years, carry)
     return True
 
 
@@ -152,41 +152,39 @@ def _option_delta(
     s: Floats,
     near: Floats,
     far: Floats,
-    d1: Floats,
-    d2: Floats,
+    less_d1: Floats,
+    less_d2: Floats,
     delta: Floats,
 ) -> None:
-    """Write d1, d2 and the forward's delta, from R(h - s / 2) = ``near`` and R(h + s / 2)."""
+    """Write -d1, -d2 and the forward's delta, from R(h - s / 2) = ``near`` and R(h + s / 2)."""
     below = np.less(forward, strike)
-    np.copyto(d2, below)
+    np.copyto(less_d2, below)
     near -= far
-    near *= d2
+    near *= less_d2
     near += far
     near *= density
     near /= forward  # N(d1) below the strike, N(-d1) from it on
     # delta is that, or its difference from 1, or their negatives
-    np.multiply(d2, 2.0, out=d1)
-    d1 -= 1.0
-    np.multiply(near, d1, out=delta)
-    d2 -= np.equal(kind, _CALL)
-    delta -= d2
-    h *= d1
-    s *= 0.5
-    np.subtract(s, h, out=d1)
-    np.add(h, s, out=d2)
-    np.negative(d2, out=d2)
-    s *= 2.0
-    if d1.max() > -DEEP:  # there near is not fitted
-        deep = np.flatnonzero((d1 > -DEEP) & below)
+    sign = np.multiply(less_d2, 2.0, out=less_d1)
+    sign -= 1.0
+    np.multiply(near, sign, out=delta)
+    less_d2 -= np.equal(kind, _CALL)
+    delta -= less_d2
+    h *= sign
+    half = np.multiply(s, 0.5, out=near)
+    np.subtract(h, half, out=less_d1)
+    np.add(h, half, out=less_d2)
+    if less_d1.min() < DEEP:  # there near is not fitted
+        deep = np.flatnonzero((less_d1 < DEEP) & below)
         sign = np.where(np.equal(cut_kinds(kind, deep), _CALL), 1.0, -1.0)
-        delta[deep] = sign * distribution(sign * d1[deep])
+        delta[deep] = sign * distribution(-sign * less_d1[deep])
 
 
 def _write_option_greeks(
     outs: Sequence[Floats],
     density: Floats,
-    d1: Floats,
-    d2: Floats,
+    less_d1: Floats,
+    less_d2: Floats,
     s: Floats,
     spot: Column,
     vol: Column,
@@ -198,20 +196,18 @@ def _write_option_greeks(
     np.divide(density, spot, out=charm)
     np.multiply(s, spot, out=gamma)
     np.divide(charm, gamma, out=gamma)
-    np.divide(s, vol, out=vega)
-    vega *= density
-    np.divide(d2, vol, out=volga)
-    np.multiply(charm, volga, out=vanna)
-    np.negative(vanna, out=vanna)
-    volga *= d1
-    volga *= vega
     density *= s
-    np.divide(density, years, out=theta)
-    theta *= -0.5
+    by_vol = np.divide(1.0, vol, out=volga)
+    np.multiply(density, by_vol, out=vega)
+    charm *= less_d2
+    np.multiply(charm, by_vol, out=vanna)
+    volga *= less_d1
+    volga *= less_d2
+    volga *= vega
+    decay = np.divide(-0.5, years, out=theta)
+    charm *= decay
+    theta *= density
     np.multiply(delta, spot, out=rho)
-    charm *= d2
-    charm /= years
-    charm *= 0.5
     if _some(carry):
         np.multiply(gamma, spot, out=density)
         density += delta

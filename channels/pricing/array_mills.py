@@ -41,12 +41,34 @@ CHUNK: Final = 36_864
 
 _ROWS: Final = 20
 
+_BLOCK: Final = 9_216
+"""Elements of `quotient` treated at a time: ten rows of them stay in the cache."""
+
+_HALF: Final = 6
+
+
+def _halves() -> Floats:
+    """Return the lower halves of V's numerator and denominator, then the upper ones."""
+    both = np.zeros((2, 2 * _HALF))
+    for row, coefficients in zip(both, (QUOTIENT_NUMERATOR, QUOTIENT_DENOMINATOR), strict=True):
+        row[: len(coefficients)] = coefficients
+    return np.concatenate([both[:, _HALF - 1 :: -1], both[:, : _HALF - 1 : -1]])
+
+
+_HALVES: Final = _halves()
+"""Times the powers 5 to 0 of w, this gives both polynomials' halves in one matrix product.
+
+The small terms come first: near u = -1, where V's digits matter most, the sum is more exact so.
+"""
+
 
 class _Workspace(threading.local):
     """Buffers of one thread, allocated once: fresh memory costs more than the arithmetic."""
 
     def __init__(self) -> None:
         self.memory: Floats = np.empty((_ROWS, CHUNK))
+        self.powers: Floats = np.ones((_HALF, _BLOCK))
+        self.products: Floats = np.empty((len(_HALVES), _BLOCK))
 
 
 _workspace: Final = _Workspace()
@@ -60,12 +82,27 @@ def rows(first: int, count: int, size: int) -> list[Floats]:
     return list(_workspace.memory[first : first + count, :size])
 
 
-def quotient(u: Floats, out: Floats, scratch: Floats, w: Floats) -> None:
-    """Write V(u) for -1 <= u <= `LINEAR`; ``scratch`` and ``w`` are overwritten."""
-    np.add(u, 1.0, out=w)
-    _horner(QUOTIENT_NUMERATOR, w, out)
-    _horner(QUOTIENT_DENOMINATOR, w, scratch)
-    out /= scratch
+def quotient(u: Floats, out: Floats) -> None:
+    """Write V(u) for -1 <= u <= `LINEAR`, into ``u`` itself if wanted."""
+    for first in range(0, u.size, _BLOCK):
+        block = slice(first, first + _BLOCK)
+        part = u[block]
+        powers = _workspace.powers[:, : part.size]
+        products = _workspace.products[:, : part.size]
+        w5, w4, w3, w2, w, _ = powers
+        np.add(part, 1.0, out=w)
+        np.multiply(w, w, out=w2)
+        np.multiply(w2, w, out=w3)
+        np.multiply(w2, w2, out=w4)
+        np.multiply(w3, w2, out=w5)
+        np.matmul(_HALVES, powers, out=products)
+        upper, lower, upper_half, lower_half = products
+        w6 = np.multiply(w3, w3, out=w)
+        upper_half *= w6
+        upper += upper_half
+        lower_half *= w6
+        lower += lower_half
+        np.divide(upper, lower, out=out[block])
 
 
 def _horner(coefficients: Sequence[float], x: Floats, out: Floats) -> None:
@@ -79,9 +116,9 @@ def _horner(coefficients: Sequence[float], x: Floats, out: Floats) -> None:
 
 def mills_ratio(u: Floats) -> Floats:
     """Return R(u) for u >= 0 in a new array."""
-    v, scratch, w = rows(0, 3, u.size)
+    (v,) = rows(0, 1, u.size)
     u = np.minimum(u, LINEAR)
-    quotient(u, v, scratch, w)
+    quotient(u, v)
     u *= v
     u += 1.0
     np.divide(v, u, out=u)
@@ -103,9 +140,9 @@ def _correction(p: Floats, q: Floats) -> Floats:
 
 def near_ratio(x: Floats, s: Floats, sinhc: Floats) -> Floats:
     """Return `channels.pricing.mills.near_ratio` in a new array."""
-    v, scratch, w = rows(0, 3, x.size)
+    (v,) = rows(0, 1, x.size)
     h = np.minimum(x / s, LINEAR)
-    quotient(h, v, scratch, w)
+    quotient(h, v)
     h *= v
     h += 1.0
     np.divide(sinhc, h, out=h)
@@ -129,15 +166,16 @@ def far_ratio(
 
     ``tails`` take R(a) and R(b) besides. Where a is below -1, only R(b) has a meaning.
     """
-    a, b, v_a, v_b, scratch, w = rows(0, 6, h.size)
-    np.multiply(s, 0.5, out=w)
-    np.subtract(h, w, out=a)
-    np.add(h, w, out=b)
-    np.minimum(b, LINEAR, out=b)
-    np.minimum(a, LINEAR, out=out)
-    quotient(out, v_a, scratch, w)
-    quotient(b, v_b, scratch, w)
-    out *= v_a
+    a, b, v_a, v_b = rows(0, 4, h.size)
+    half = np.multiply(s, 0.5, out=v_a)
+    np.subtract(h, half, out=a)
+    np.add(h, half, out=b)
+    if not b.max() <= LINEAR:
+        for end in a, b:
+            np.minimum(end, LINEAR, out=end)
+    quotient(a, v_a)
+    quotient(b, v_b)
+    np.multiply(a, v_a, out=out)
     out += 1.0
     b *= v_b
     b += 1.0
@@ -180,8 +218,7 @@ def time_value(
     a = far_ratio(h, s, out, tails)
     deep = np.flatnonzero(a < DEEP) if a.min() < DEEP else _NONE
     scratch = a
-    np.add(x, s, out=scratch)
-    near = np.flatnonzero(scratch < SMALL) if scratch.min() < SMALL else _NONE
+    near = np.flatnonzero(np.add(x, s, out=scratch) < SMALL) if s.min() < SMALL else _NONE
     if near.size:
         out[near] = near_ratio(x[near], s[near], sinhc(x[near]))
     # high n(b), its exponent from x and variance: through s and h it would be less exact

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from channels.pricing.array_mills import Floats, log_ratio, mills_ratio, rows, time_value
+from channels.pricing.array_mills import CHUNK, Floats, log_ratio, mills_ratio, rows, time_value
 from channels.pricing.columns import (
     Column,
     Kinds,
@@ -20,11 +20,11 @@ from channels.pricing.columns import (
 from channels.pricing.mills import INV_SQRT_2PI
 
 __all__ = [
-    "base_of",
     "density_of",
     "deviates",
     "distribution",
     "groups",
+    "intrinsic_values",
     "options_only",
     "prepare",
     "price",
@@ -36,6 +36,9 @@ _CALL: Final = 0
 _PUT: Final = 1
 _DIGITAL_CALL: Final = 2
 _FORWARD: Final = 4
+_SIGN_BIT: Final = 63
+_NOTHING: Final = np.zeros(CHUNK)
+"""An array: the maximum with one number takes twice as long."""
 
 
 def price(
@@ -120,7 +123,7 @@ def _option_prices(
         return False
     log_ratio(high, low, x)
     time_value(high, low, x, variance, extra)
-    np.subtract(high, base_of(kind, forward, strike), out=out)
+    intrinsic_values(kind, forward, strike, out)
     out += extra
     return True
 
@@ -153,11 +156,16 @@ def prepare(
     )
 
 
-def base_of(kind: Kinds, forward: Column, strike: Column) -> Column:
-    """Return what to take from the larger of forward and strike for the intrinsic value."""
+def intrinsic_values(kind: Kinds, forward: Column, strike: Column, out: Floats) -> None:
+    """Write what calls and puts pay at ``forward``."""
+    gain = np.subtract(forward, strike, out=out)
     if isinstance(kind, int):
-        return strike if kind == _CALL else forward
-    return np.where(kind == _CALL, strike, forward)
+        if kind == _PUT:
+            np.negative(gain, out=out)
+    else:  # a put's is the negative: the last bit of its kind, 1, becomes that of the sign
+        bits = out.view(np.int64)
+        bits ^= kind << _SIGN_BIT
+    np.maximum(gain, _NOTHING[: out.size], out=out)
 
 
 def _digital_prices(

@@ -16,6 +16,8 @@ from channels.pricing.householder import lower_step, middle_step, upper_step
 from channels.pricing.implied_vol import (
     HALF_PI,
     LEAST,
+    LEAST_GAP,
+    LEAST_NEAR,
     MAX_LOG,
     NEAR_LOG,
     ROUNDING,
@@ -93,6 +95,7 @@ def _solve(
     rounding = np.multiply(ROUNDING, price)
     resolved = (value >= LEAST * np.maximum(low, 1.0)) & (missing > rounding) & (value > rounding)
     resolved &= high <= low * _FARTHEST
+    resolved &= (value >= LEAST_NEAR * low) | (high - low >= LEAST_GAP * low)
     good = np.broadcast_to(sensible & resolved, vols.shape)
     if good.all():
         chosen: slice | NDArray[np.intp] = slice(None)

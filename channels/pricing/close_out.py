@@ -22,6 +22,7 @@ from channels.pricing.feed_margin import (
     check_quantity,
     divided_up,
 )
+from channels.pricing.kinds import Kind
 from channels.pricing.losses import largest_losses
 from channels.pricing.portfolio import (
     PositionLike,
@@ -86,12 +87,15 @@ def shifted_positions(
     """Return the open positions with the vols that a decision at time ``at`` uses.
 
     Expiry by expiry all vols are shifted the one way, the way that gives the larger value to A
-    (``favoured`` +1) or to B (-1); upwards if both give the same. Vols stay at most `MAX_VOL`.
-    Margins of the result, from `ScanMargin`, are those of the decision.
+    (``favoured`` +1) or to B (-1). For calls and puts of one side that is known without a price: no
+    option loses value as its vol rises, so upwards for a party that has bought them all, downwards
+    for one that has sold them all. Else prices decide, upwards if both ways give the same; forwards
+    alone go upwards. Vols stay at most `MAX_VOL`. Margins of the result, from `ScanMargin`, are
+    those of the decision.
 
     Raises:
         InvalidValueError: a feed without spot or without parameters.
-        PricingDomainError: an input out of the pricing domain.
+        PricingDomainError: a vol or quantity out of the domain, or any input where prices decide.
     """
     prices = {spot.feed: spot.price for spot in spots}
     buckets: dict[tuple[bytes, int], list[PositionLike]] = {}
@@ -113,12 +117,15 @@ def shifted_positions(
     for (feed, expiry), held in buckets.items():
         shift = close_out_shift(risk[feed], at - marked_at, expiry - at)
         up, down = _with_vols(held, WAD + shift), _with_vols(held, WAD - shift)
-        spot = prices[feed]
-        worth_up, worth_down = (
-            favoured * sum(each.quantity * position_price(each, spot, at) for each in way)
-            for way in (up, down)
-        )
-        chosen[feed, expiry] = up if worth_up >= worth_down else down
+        way = _way(held, favoured)
+        if way == 0:
+            spot = prices[feed]
+            worth_up, worth_down = (
+                favoured * sum(each.quantity * position_price(each, spot, at) for each in shifted)
+                for shifted in (up, down)
+            )
+            way = 1 if worth_up >= worth_down else -1
+        chosen[feed, expiry] = up if way > 0 else down
     return [chosen[key][place] for key, place in order]
 
 
@@ -187,6 +194,24 @@ def run_off_lock(
     if total >= 1 << 128:
         raise PricingDomainError("a run-off lock does not fit 128 bits")
     return total
+
+
+def _way(held: Iterable[PositionLike], favoured: int) -> int:
+    """Return 1 if the party's value rises with vol for certain, -1 if it falls, 0 if unknown.
+
+    Digitals move either way.
+    """
+    bought = sold = False
+    for each in held:
+        if each.kind == Kind.FORWARD:
+            continue
+        if each.kind not in (Kind.CALL, Kind.PUT):
+            return 0
+        bought |= favoured * each.quantity > 0
+        sold |= favoured * each.quantity < 0
+    if bought and sold:
+        return 0
+    return -1 if sold else 1
 
 
 def _with_vols(held: Iterable[PositionLike], factor: int) -> list[ShiftedPosition]:

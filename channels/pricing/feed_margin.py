@@ -19,7 +19,16 @@ from channels.pricing.risk_array import LOSS_DIVISORS, SCENARIOS, Node, SeriesRi
 from channels.pricing.risk_params import RiskParamsLike
 from channels.units import WAD
 
-__all__ = ["MAX_NODES", "MAX_QUANTITY", "FeedMargin", "FeedRisk", "HeldSeries", "Scenario"]
+__all__ = [
+    "MAX_NODES",
+    "MAX_QUANTITY",
+    "FeedMargin",
+    "FeedRisk",
+    "HeldSeries",
+    "Scenario",
+    "nodes_of",
+    "shown",
+]
 
 MAX_NODES: Final = 8
 """Strikes near expiry that a feed's scan looks at: those nearest to their forward."""
@@ -126,13 +135,54 @@ def nodes_of(held: Sequence[HeldSeries], price_range: int) -> tuple[Node, ...]:
     )
 
 
+def shown(
+    held: Sequence[HeldSeries], spot: int, risk: RiskParamsLike, side: int, scenario: Scenario
+) -> int:
+    """Return what one scenario alone shows to be required of A (+1) or B (-1), WAD * WAD.
+
+    Its weighed loss, at least 0, and the short minimum: never more than `FeedMargin`'s maintenance.
+    Nothing else is valued.
+
+    Raises:
+        InvalidValueError: the feed has no such scenario.
+        PricingDomainError: it moves a forward out of the pricing domain.
+    """
+    node, number = scenario.node, scenario.number
+    known = node is None or node in nodes_of(held, risk.price_range)
+    count = SCENARIOS if node is None else len(node.scenarios)
+    if not (known and 0 <= number < count):
+        raise InvalidValueError(f"no scenario {scenario} here")
+    change = sum(
+        each.quantity
+        * (each.series.change(number) if node is None else each.series.node_change(node, number))
+        for each in held
+        if each.series.outlives or not scenario.outliving
+    )
+    return _weighed(scenario, max(0, -side * change)) + _short_minimum(held, spot, risk, side)
+
+
+def _short_minimum(held: Sequence[HeldSeries], spot: int, risk: RiskParamsLike, side: int) -> int:
+    """Return item 6: options sold net, kind by kind, over all expiries still to come.
+
+    Calls and puts count at the spot, digitals at the 1.0 that they pay.
+    """
+    net = dict.fromkeys(Kind, 0)
+    for each in held:
+        if each.series.tau > 0:
+            net[Kind(each.series.kind)] += side * each.quantity
+    short = {kind: max(0, -total) for kind, total in net.items()}
+    exposure = (short[Kind.CALL] + short[Kind.PUT]) * spot
+    exposure += (short[Kind.DIGITAL_CALL] + short[Kind.DIGITAL_PUT]) * WAD
+    return divided_up(risk.short_minimum * exposure, WAD)
+
+
 class FeedRisk:
     """The sums behind a feed's requirement, for both parties.
 
     ``nodes`` are those of the positions given unless others are named.
 
     Raises:
-        PricingDomainError: a node moves a forward out of the pricing domain.
+        PricingDomainError: a scenario moves a forward out of the pricing domain.
     """
 
     def __init__(
@@ -171,22 +221,6 @@ class FeedRisk:
                 result.append((Scenario(number=number, node=node), total))
         return result
 
-    def shown(self, side: int, scenario: Scenario) -> int:
-        """Return what this scenario alone shows to be required of A (+1) or B (-1), WAD * WAD.
-
-        Its weighed loss, at least 0, and the short minimum: never more than `FeedMargin`'s
-        maintenance.
-
-        Raises:
-            InvalidValueError: the feed has no such scenario.
-        """
-        changes = self._outliving if scenario.outliving else self._all
-        plain = attrs.evolve(scenario, outliving=False)
-        for name, change in changes:
-            if name == plain:
-                return _weighed(name, max(0, -side * change)) + self._short_minimum(side)
-        raise InvalidValueError(f"no scenario {scenario} here")
-
     def margin(self, side: int) -> FeedMargin:
         """Return what the feed requires of A (``side`` +1) or B (-1)."""
         scan, worst = 0, None
@@ -203,7 +237,7 @@ class FeedRisk:
             calendar=calendar,
             strike=strike,
             carry=self._carry_charge(),
-            short_minimum=self._short_minimum(side),
+            short_minimum=_short_minimum(self._held, self._spot, self._risk, side),
             im_factor=self._risk.im_factor,
         )
 
@@ -229,17 +263,3 @@ class FeedRisk:
             change = each.quantity * each.series.carry_change
             by_expiry[each.expiry] = by_expiry.get(each.expiry, 0) + change
         return sum(map(abs, by_expiry.values()))
-
-    def _short_minimum(self, side: int) -> int:
-        """Item 6: options sold net, kind by kind, over all expiries still to come.
-
-        Calls and puts count at the spot, digitals at the 1.0 that they pay.
-        """
-        net = dict.fromkeys(Kind, 0)
-        for each in self._held:
-            if each.series.tau > 0:
-                net[Kind(each.series.kind)] += side * each.quantity
-        short = {kind: max(0, -total) for kind, total in net.items()}
-        exposure = (short[Kind.CALL] + short[Kind.PUT]) * self._spot
-        exposure += (short[Kind.DIGITAL_CALL] + short[Kind.DIGITAL_PUT]) * WAD
-        return divided_up(self._risk.short_minimum * exposure, WAD)

@@ -53,6 +53,11 @@ MAX_LOG: Final = 300.0
 LEAST: Final = 1e-305
 """Time values below this, or this part of the smaller of forward and strike, are UNRESOLVABLE."""
 
+LEAST_GAP: Final = 1e-15
+LEAST_NEAR: Final = 1e-75
+"""Forward and strike closer than the first, relatively, time values below the second part of them
+are UNRESOLVABLE: the squares that the start is made of are no doubles."""
+
 ROUNDING: Final = 2.0**-51
 """Two units in the last place: what must be left of a price besides its bound."""
 
@@ -100,6 +105,8 @@ def implied_vol(kind: int, price: float, forward: float, strike: float, years: f
     if value < LEAST * max(low, 1.0) or missing <= rounding or value <= rounding or x > MAX_LOG:
         return _UNRESOLVABLE
     part, lack = value / low, missing / low
+    if part < LEAST_NEAR and gap < LEAST_GAP:
+        return _UNRESOLVABLE
     s, below = _start(x, part, lack, low / high, (high - low) / high)
     if part > UPPER:
         s = _upper(x, _upper(x, s, lack), lack)

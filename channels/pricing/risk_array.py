@@ -13,6 +13,7 @@ Risk" (2010).
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Final
 
 import attrs
@@ -87,8 +88,8 @@ class Node:
 class SeriesRisk:
     """One series at its marks: value of one unit, and its changes by scenario, WAD.
 
-    ``changes`` has `SCENARIOS` entries; ``carry_change`` is that of a rise of the carry (item 5).
-    Beyond expiry the forward is the spot and the price its payoff there; ``tau`` is 0 then.
+    Beyond expiry the forward is the spot and the price its payoff there; ``tau`` is 0 then. The
+    whole array is computed when it is first asked for: who looks at one scenario pays for one.
     """
 
     kind: int
@@ -96,63 +97,82 @@ class SeriesRisk:
     tau: int
     forward: int
     value: int
-    changes: tuple[int, ...]
-    carry_change: int
     outlives: bool
     """Whether it is still there when ``look_ahead`` has gone by."""
 
     log: int
+    s: int
     s_up: int
     s_down: int
+    _carry_rise: int
+    _moves: PriceMoves
     _node_changes: dict[Node, tuple[int, ...]] = attrs.field(factory=dict)
 
     @classmethod
     def of(
         cls, position: PositionLike, spot: int, at: int, risk: RiskParamsLike, moves: PriceMoves
     ) -> SeriesRisk:
-        """Compute the array of a position's series at this spot and time.
+        """Value a position's series at this spot and time.
 
         Raises:
-            PricingDomainError: an input out of the pricing domain, or moved out of it.
+            PricingDomainError: an input out of the pricing domain.
         """
         kind, strike, vol = position.kind, position.strike, position.vol
         tau = max(position.expiry - at, 0)
         forward = forward_price(spot, position.carry, tau)
         value = price(kind, forward, strike, vol, tau)
-        log = log_ratio(forward, strike)
         root = sqrt_years(tau)  # < 2**99
         later = sqrt_years(max(tau - risk.look_ahead, 0))
-        s = vol * root // WAD  # product < 2**166; s < 2**106
-        s_up = vol_up(vol, risk.vol_up, tau) * root // WAD
-        s_down = vol_down(vol, risk.vol_down, tau) * later // WAD
-
-        changes: list[int] = []
-        for number, (factor, shift) in enumerate(zip(moves.factors, moves.logs, strict=True)):
-            moved = moved_forward(forward, factor, WAD)
-            if number < _MOVES:
-                changes.append(scenario_price(kind, moved, strike, log + shift, s_up) - value)
-                changes.append(scenario_price(kind, moved, strike, log + shift, s_down) - value)
-            else:
-                changes.append(scenario_price(kind, moved, strike, log + shift, s) - value)
-        carry_change = 0
-        if tau > 0:
-            rise = WAD + risk.carry_base + risk.carry_slope * tau // YEAR  # < 2**64
-            moved = moved_forward(forward, rise, WAD)
-            shifted = log + log_ratio(rise, WAD)
-            carry_change = scenario_price(kind, moved, strike, shifted, s) - value
         return cls(
             kind=kind,
             strike=strike,
             tau=tau,
             forward=forward,
             value=value,
-            changes=tuple(changes),
-            carry_change=carry_change,
             outlives=tau > risk.look_ahead,
-            log=log,
-            s_up=s_up,
-            s_down=s_down,
+            log=log_ratio(forward, strike),
+            s=vol * root // WAD,  # product < 2**166; s < 2**106
+            s_up=vol_up(vol, risk.vol_up, tau) * root // WAD,
+            s_down=vol_down(vol, risk.vol_down, tau) * later // WAD,
+            carry_rise=WAD + risk.carry_base + risk.carry_slope * tau // YEAR,  # < 2**64
+            moves=moves,
         )
+
+    @cached_property
+    def changes(self) -> tuple[int, ...]:
+        """The value's change in each of the `SCENARIOS` of the grid.
+
+        Raises:
+            PricingDomainError: a scenario moves the forward out of the domain.
+        """
+        return tuple(map(self.change, range(SCENARIOS)))
+
+    def change(self, number: int) -> int:
+        """Return the value's change in one scenario of the grid, 0 to `SCENARIOS` - 1.
+
+        Raises:
+            PricingDomainError: it moves the forward out of the domain.
+        """
+        if number < 2 * _MOVES:
+            place, s = number // 2, self.s_down if number % 2 else self.s_up
+        else:
+            place, s = number - _MOVES, self.s
+        moved = moved_forward(self.forward, self._moves.factors[place], WAD)
+        log = self.log + self._moves.logs[place]
+        return scenario_price(self.kind, moved, self.strike, log, s) - self.value
+
+    @cached_property
+    def carry_change(self) -> int:
+        """The value's change with a rise of the carry (item 5); 0 beyond expiry.
+
+        Raises:
+            PricingDomainError: the rise moves the forward out of the domain.
+        """
+        if self.tau == 0:
+            return 0
+        moved = moved_forward(self.forward, self._carry_rise, WAD)
+        log = self.log + log_ratio(self._carry_rise, WAD)
+        return scenario_price(self.kind, moved, self.strike, log, self.s) - self.value
 
     def node_changes(self, node: Node) -> tuple[int, ...]:
         """Return the value's change in each scenario of ``node``.
@@ -163,12 +183,18 @@ class SeriesRisk:
         changes = self._node_changes.get(node)
         if changes is None:
             changes = self._node_changes[node] = tuple(
-                self._moved_to(target, node.forward, rises) for target, rises in node.scenarios
+                self.node_change(node, number) for number in range(len(node.scenarios))
             )
         return changes
 
-    def _moved_to(self, target: int, origin: int, rises: bool) -> int:
-        moved = moved_forward(self.forward, target, origin)
-        log = self.log + log_ratio(target, origin)
+    def node_change(self, node: Node, number: int) -> int:
+        """Return the value's change in one scenario of ``node``, by its number there.
+
+        Raises:
+            PricingDomainError: the node moves the forward out of the domain.
+        """
+        target, rises = node.scenarios[number]
+        moved = moved_forward(self.forward, target, node.forward)
+        log = self.log + log_ratio(target, node.forward)
         s = self.s_up if rises else self.s_down
         return scenario_price(self.kind, moved, self.strike, log, s) - self.value

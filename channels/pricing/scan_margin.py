@@ -18,6 +18,7 @@ from channels.pricing.feed_margin import (
     Scenario,
     check_quantity,
     divided_up,
+    shown,
 )
 from channels.pricing.losses import largest_losses
 from channels.pricing.margin import Margins
@@ -165,13 +166,14 @@ class ScanMargin:
 
         Raises:
             InvalidValueError: a feed without spot, parameters or scenario, or no such scenario.
-            PricingDomainError: an input out of the pricing domain, or moved out of it.
+            PricingDomainError: an input out of the pricing domain, or moved out of it by one of
+                these scenarios; what the others would do does not matter.
         """
         exact = worth = 0
         for feed, book in self.books(positions, spots, at).items():
             if feed not in scenarios:
                 raise InvalidValueError(f"no scenario for feed 0x{feed.hex()}")
-            exact += FeedRisk(book.held, book.spot, book.risk).shown(side, scenarios[feed])
+            exact += shown(book.held, book.spot, book.risk, side, scenarios[feed])
             worth += book.worth
         value, cap = _value_and_cap(positions, side, worth, unit)
         maintenance = divided_up(exact * unit, _SCALE)

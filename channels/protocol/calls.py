@@ -24,7 +24,7 @@ from channels.protocol.terms import (
     Terms,
     hash_risk_params,
 )
-from channels.protocol.types import Closing, Party, Portfolio, State, Withdrawal
+from channels.protocol.types import Closing, Party, Portfolio, SealedState, State, Withdrawal
 
 __all__ = [
     "Abandon",
@@ -36,6 +36,7 @@ __all__ = [
     "Close",
     "CloseOut",
     "CoSigned",
+    "CoSignedHash",
     "Deposit",
     "Dispute",
     "DisputeFor",
@@ -53,6 +54,15 @@ class CoSigned:
     """A state with both signatures: what the contract accepts."""
 
     state: State
+    signature_a: Signature
+    signature_b: Signature
+
+
+@attrs.frozen(kw_only=True)
+class CoSignedHash:
+    """A state with both signatures, its portfolio known by hash alone: `Checkpoint` takes it."""
+
+    state: SealedState
     signature_a: Signature
     signature_b: Signature
 
@@ -110,10 +120,10 @@ class Deposit:
 
 @attrs.frozen(kw_only=True)
 class Checkpoint:
-    """Record a newer state without a dispute, or within one."""
+    """Record a newer state without a dispute, or within one; its portfolio is not shown."""
 
     terms: Terms
-    newest: CoSigned
+    newest: CoSigned | CoSignedHash
 
 
 @attrs.frozen(kw_only=True)

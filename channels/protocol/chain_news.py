@@ -13,8 +13,8 @@ from channels.protocol.answers import (
     resting_phase,
     void,
 )
-from channels.protocol.channel import OPEN_PHASES, Channel, Mode, Phase
-from channels.protocol.closing import submit_close
+from channels.protocol.channel import OPEN_PHASES, Channel, Phase
+from channels.protocol.closing import submit_close, without_closings
 from channels.protocol.effects import (
     ChannelEnded,
     Deed,
@@ -38,6 +38,7 @@ from channels.protocol.events import (
     StartDispute,
 )
 from channels.protocol.facts import ChannelView, OnChainPhase
+from channels.protocol.halts import Cause, Halt, Mode
 from channels.protocol.lifecycle import start_dispute, submit_checkpoint, submit_dispute
 from channels.protocol.types import Closing, Party, State
 
@@ -148,7 +149,7 @@ def _final_record(channel: Channel) -> Step | None:
     return done(
         advance(channel, entry),
         Persist(Deed.FULL, (entry,)),
-        Notify(RecordedOnChain(nonce=recorded)),
+        Notify(RecordedOnChain(nonce=recorded, change=entry.change)),
     )
 
 
@@ -248,15 +249,19 @@ def _unconfirmed(channel: Channel) -> Step:
         evidence = channel.newest_evidence()
         if evidence is None or evidence.state.nonce != boxed.nonce:
             return done(channel)
-        reason = f"no Confirm of nonce {boxed.nonce}"
-        reduced = attrs.evolve(
-            channel, mode=max(channel.mode, Mode.REDUCE_ONLY), mode_reason=reason
-        )
         submit = submit_checkpoint(channel, evidence)
-        if channel.mode is not Mode.NORMAL:
-            return done(reduced, submit)
-        notice = Notify(ModeChanged(mode=reduced.mode, reason=reason))
-        return done(reduced, Persist(Deed.MODE), submit, notice)
+        if channel.halt(Cause.NO_CONFIRM) is not None:
+            return done(channel, submit)
+        halt = Halt(
+            cause=Cause.NO_CONFIRM,
+            mode=Mode.REDUCE_ONLY,
+            reason=f"no Confirm of nonce {boxed.nonce}",
+        )
+        reduced = channel.with_halt(halt)
+        notice = ModeChanged(
+            mode=halt.mode, reason=halt.reason, cause=halt.cause, stands=reduced.mode
+        )
+        return done(reduced, Persist(Deed.MODE), submit, Notify(notice))
     grace_over = boxed.value.valid_until + channel.timing.void_grace
     if clock.final_time > grace_over and clock.recorded < boxed.nonce:
         return start_dispute(channel, StartDispute())
@@ -268,7 +273,8 @@ def _unclosed(channel: Channel) -> Step:
     clock = channel.clock
     closings = [each for each in channel.ledger.alive(clock) if isinstance(each.value, Closing)]
     if not closings:
-        return done(attrs.evolve(channel, phase=Phase.IDLE, outbox=()), Persist(Deed.CLOSING))
+        freed = attrs.evolve(channel, phase=Phase.IDLE, outbox=without_closings(channel.outbox))
+        return done(freed, Persist(Deed.CLOSING))
     overdue = [
         each
         for each in closings

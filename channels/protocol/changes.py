@@ -24,6 +24,8 @@ from channels.pricing import (
     portfolio_value,
     settlement_payoff,
 )
+from channels.protocol.bounds import fixed_bytes, require, signed128, unsigned
+from channels.protocol.margins import remember_margins
 from channels.protocol.types import MAX_NET, Party, Portfolio, Position, Series, Spot, feed_name
 from channels.units import WAD
 
@@ -77,6 +79,12 @@ class TradeLeg:
     quantity: int
     price: int
 
+    def __attrs_post_init__(self) -> None:
+        fixed_bytes(32, feed=self.feed)
+        unsigned(64, expiry=self.expiry)
+        unsigned(128, strike=self.strike, price=self.price)
+        signed128(quantity=self.quantity)
+
     @property
     def series(self) -> Series:
         """The series dealt in."""
@@ -95,6 +103,11 @@ class Trade:
     premium: int
     legs: tuple[TradeLeg, ...]
 
+    def __attrs_post_init__(self) -> None:
+        fixed_bytes(32, trade_id=self.trade_id)
+        signed128(premium=self.premium)
+        require(1 <= len(self.legs) <= MAX_LEGS, f"a trade has 1 to {MAX_LEGS} legs", self.legs)
+
 
 @attrs.frozen(kw_only=True)
 class Remark:
@@ -108,6 +121,11 @@ class Settlement:
     feed: bytes
     expiry: int
     price: int
+
+    def __attrs_post_init__(self) -> None:
+        fixed_bytes(32, feed=self.feed)
+        unsigned(64, expiry=self.expiry)
+        unsigned(128, price=self.price)
 
 
 Change = Trade | Remark | Settlement
@@ -183,8 +201,6 @@ def apply(
 
 
 def _trade(change: Trade, portfolio: Portfolio, unit: int) -> tuple[dict[Series, int], int]:
-    if not 1 <= len(change.legs) <= MAX_LEGS:
-        raise InvalidValueError(f"a trade has 1 to {MAX_LEGS} legs, not {len(change.legs)}")
     total = sum(leg.quantity * leg.price for leg in change.legs)
     tolerance = len(change.legs) * WAD * WAD
     if abs(change.premium * WAD * WAD - total * unit) > tolerance:
@@ -221,7 +237,7 @@ def _build(
     positions = tuple(_position(series, quantities[series], marks.series) for series in open_series)
     spots = _spots({series[0] for series in open_series}, marks.spots)
     required = model.requirements(positions, spots, marks.marked_at, unit)
-    return Portfolio(
+    built = Portfolio(
         net_to_b=net_to_b,
         margin_a=required.initial_a,
         margin_b=required.initial_b,
@@ -229,6 +245,8 @@ def _build(
         spots=spots,
         positions=positions,
     )
+    remember_margins(built, unit, model, required)
+    return built
 
 
 def _position(series: Series, quantity: int, marks: Mapping[Series, SeriesMark]) -> Position:

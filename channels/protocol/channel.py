@@ -12,8 +12,9 @@ from channels.pricing import MarginModel, ScanMargin
 from channels.protocol.calls import CoSigned
 from channels.protocol.changes import equity, meets_initial_margin
 from channels.protocol.facts import ChannelView, Head
+from channels.protocol.halts import Cause, Halt, Mode, strictest
 from channels.protocol.ledger import BoxClock, Full, Ledger
-from channels.protocol.messages import Message
+from channels.protocol.messages import MarginCall, Message
 from channels.protocol.rules import Circumstances
 from channels.protocol.signing import Signable
 from channels.protocol.terms import Domain, Opening, RiskParams, Signed, Terms, channel_id
@@ -61,14 +62,6 @@ OPEN_PHASES = frozenset(
 """Phases in which the chain shows the channel open and both may talk about states."""
 
 
-class Mode(IntEnum):
-    """The circuit breaker's word on new trades. Never blocks a defence."""
-
-    NORMAL = 0
-    REDUCE_ONLY = 1
-    HALTED = 2
-
-
 @attrs.frozen(kw_only=True, cache_hash=True)
 class Timing:
     """Box and slot of the chain, in seconds of chain time.
@@ -105,6 +98,8 @@ class Track:
 class Channel:
     """All that the machine knows of one channel; replaced, never changed.
 
+    ``halts`` are the circuit breaker's, one a cause, in the causes' order. ``call_made`` and
+    ``call_received`` are the margin calls that stand: ours on the peer, and the peer's on us.
     ``peer_ready``: the peer has said that it sees the channel open.
     ``outbox`` holds what was sent and may have been lost, to be sent again byte for byte after a
     reconnect. ``head`` and both views are None until the chain was read after a start; without
@@ -118,8 +113,9 @@ class Channel:
     timing: Timing
     phase: Phase
     ledger: Ledger
-    mode: Mode = Mode.NORMAL
-    mode_reason: str = ""
+    halts: tuple[Halt, ...] = ()
+    call_made: MarginCall | None = None
+    call_received: MarginCall | None = None
     peer_ready: bool = False
     dispute_sent: bool = False
     disputed_at: int = 0
@@ -136,7 +132,34 @@ class Channel:
     @property
     def channel_id(self) -> bytes:
         """The channel's identifier."""
-        return channel_id(self.domain, self.terms)
+        return self.ledger.full.state.channel_id
+
+    @property
+    def mode(self) -> Mode:
+        """What may be traded: the strictest of all halts."""
+        halt = strictest(self.halts)
+        return Mode.NORMAL if halt is None else halt.mode
+
+    @property
+    def mode_reason(self) -> str:
+        """Why, in the strictest halt's words; empty if there is none."""
+        halt = strictest(self.halts)
+        return "" if halt is None else halt.reason
+
+    def halt(self, cause: Cause) -> Halt | None:
+        """What stands for ``cause``, if anything does."""
+        return next((each for each in self.halts if each.cause is cause), None)
+
+    def with_halt(self, halt: Halt) -> Channel:
+        """The channel with this halt in place of its cause's own; of mode NORMAL: without any."""
+        others = [each for each in self.halts if each.cause is not halt.cause]
+        if halt.mode is not Mode.NORMAL:
+            others.append(halt)
+        return attrs.evolve(self, halts=tuple(sorted(others, key=lambda each: each.cause)))
+
+    def margin_call(self, called: Party) -> MarginCall | None:
+        """The margin call that stands on ``called``, if any."""
+        return self.call_received if called is self.side else self.call_made
 
     @property
     def portfolio(self) -> Portfolio:

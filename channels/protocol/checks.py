@@ -22,7 +22,8 @@ from channels.protocol.changes import (
     marks_of,
     reduces_risk,
 )
-from channels.protocol.channel import Channel, Mode
+from channels.protocol.channel import Channel
+from channels.protocol.halts import Mode
 from channels.protocol.messages import HalfSigned, Reason
 from channels.protocol.terms import RiskParams, Terms, hash_risk_params
 from channels.protocol.types import Party, Portfolio, feed_name
@@ -106,7 +107,7 @@ def check_content(channel: Channel, change: Change, portfolio: Portfolio) -> Non
     _check_marks_time(channel, change, portfolio)
     _check_series(channel, change, portfolio)
     eased = {side: eases_risk(channel, change, portfolio, side) for side in Party}
-    check_mode(channel, eased=eased[channel.side])
+    check_mode(channel, change, eased=eased[channel.side])
     for side in Party:
         if not eased[side] and not channel.meets_margin(side, portfolio):
             raise MarginError(
@@ -116,12 +117,17 @@ def check_content(channel: Channel, change: Change, portfolio: Portfolio) -> Non
             )
 
 
-def check_mode(channel: Channel, *, eased: bool) -> None:
+def check_mode(channel: Channel, change: Change, *, eased: bool) -> None:
     """Check that the circuit breaker lets a change pass; ``eased``: it eases our risk.
+
+    New marks always pass: without them nobody sees a party fall short. So does the settlement of
+    what has expired: it is owed.
 
     Raises:
         InvalidValueError: halted, or only what eases our risk may pass.
     """
+    if isinstance(change, Remark | Settlement):
+        return
     if channel.mode is Mode.HALTED:
         raise InvalidValueError(f"halted: {channel.mode_reason}")
     if channel.mode is Mode.REDUCE_ONLY and not eased:

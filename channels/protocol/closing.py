@@ -40,7 +40,14 @@ from channels.protocol.rules import Candidate
 from channels.protocol.signing import Signature, check_signature
 from channels.protocol.types import Closing, Party
 
-__all__ = ["accept_closing", "on_close_request", "request_close", "submit_close", "take_closing"]
+__all__ = [
+    "accept_closing",
+    "on_close_request",
+    "request_close",
+    "submit_close",
+    "take_closing",
+    "without_closings",
+]
 
 CLOSING_BOX: Final = 3_600
 """The contract accepts a Closing at most an hour ahead."""
@@ -108,6 +115,9 @@ def on_close_request(channel: Channel, message: m.CloseRequest) -> Step:
         channel,
         ledger=channel.ledger.with_entry(Entry(value=closing, theirs=message.signature)),
     )
+    if channel.phase is Phase.ACCEPTED:
+        # Nobody's fault: its proposal lapsed before it heard our Accept.
+        return reject(seen, closing.nonce, m.Reason.BUSY, "our Accept waits for its Confirm")
     if closing.net_to_b != channel.portfolio.net_to_b or channel.portfolio.positions:
         text = "a Closing pays the cash that stands, with no position open"
         return reject(seen, closing.nonce, m.Reason.INVALID, text)
@@ -143,6 +153,17 @@ def accept_closing(channel: Channel, entry: Entry, closing: Closing) -> Step:
     return Step((channel.signable(closing),), finish)
 
 
+def without_closings(outbox: tuple[m.Message, ...]) -> tuple[m.Message, ...]:
+    """What is still to be sent again once a Closing is settled: a Confirm before it may be lost."""
+
+    def ends(message: m.Message) -> bool:
+        if isinstance(message, m.Accept):
+            return message.affirmation is None
+        return isinstance(message, m.CloseRequest)
+
+    return tuple(each for each in outbox if not ends(each))
+
+
 def submit_close(channel: Channel, entry: Entry) -> Submit:
     """The call that ends the channel under a co-signed Closing."""
     closing, mine, theirs = entry.value, entry.mine, entry.theirs
@@ -158,5 +179,9 @@ def take_closing(channel: Channel, message: m.Accept, entry: Entry) -> Step:
     other = channel.side.other
     check_signature(message.signature, channel.signable(entry.value), channel.terms.signer(other))
     full = attrs.evolve(entry, theirs=message.signature)
-    after = attrs.evolve(channel, ledger=channel.ledger.with_entry(full), outbox=())
+    after = attrs.evolve(
+        channel,
+        ledger=channel.ledger.with_entry(full),
+        outbox=without_closings(channel.outbox),
+    )
     return done(after, Persist(Deed.CLOSING, (full,)), submit_close(after, full))

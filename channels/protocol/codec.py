@@ -20,6 +20,7 @@ from channels.pricing import Kind as OptionKind
 from channels.protocol import messages as m
 from channels.protocol.changes import MAX_LEGS, Remark, Settlement, Trade, TradeLeg
 from channels.protocol.schema import (
+    BOOLEAN,
     I128,
     U8,
     U16,
@@ -43,9 +44,11 @@ from channels.protocol.terms import Opening, RiskParams, Terms
 from channels.protocol.types import MAX_POSITIONS, Closing, Party, Portfolio, Position, Spot
 
 __all__ = [
+    "ADDRESS",
     "CHANGE",
     "CLOSING",
     "HASH",
+    "MARGIN_CALL",
     "MAX_FRAME",
     "MAX_TEXT",
     "MESSAGES",
@@ -54,6 +57,7 @@ __all__ = [
     "PROTOCOL_VERSION",
     "RISK",
     "SIGNATURE",
+    "TERMS",
     "decode",
     "encode",
     "pack",
@@ -104,14 +108,18 @@ CHANGE: Final = union(
     }
 )
 LEG: Final = struct(m.Leg, HASH, OPTION_KIND, U64, U128, I128)
+SERIES_REPORT: Final = struct(m.SeriesReport, HASH, OPTION_KIND, U64, U128, U128, U128, I128)
+MARGIN_CALL: Final = struct(m.MarginCall, HASH, U64, U128, U64)
+DISPUTED_POSITION: Final = struct(m.DisputedPosition, HASH, OPTION_KIND, U64, U128, I128, I128)
 HALF_SIGNED: Final = struct(m.HalfSigned, U64, U64, CHANGE, PORTFOLIO, SIGNATURE)
 
 MESSAGES: Final[dict[int, tuple[type[Any], Kind]]] = {
-    1: (m.Hello, struct(m.Hello, ADDRESS, U256, ADDRESS, text(64))),
+    1: (m.Hello, struct(m.Hello, ADDRESS, U256, ADDRESS, text(64), HASH, SIGNATURE)),
     2: (m.Reestablish, struct(m.Reestablish, HASH, U64, U64, HASH, optional(SIGNATURE))),
     3: (m.Ping, struct(m.Ping, U64)),
     4: (m.Pong, struct(m.Pong, U64)),
     5: (m.Error, struct(m.Error, HASH, REASON, TEXT)),
+    6: (m.Challenge, struct(m.Challenge, HASH)),
     10: (
         m.OpenRequest,
         struct(m.OpenRequest, enum(Party), OPENING, many(RISK, MAX_POSITIONS, least=1)),
@@ -124,6 +132,7 @@ MESSAGES: Final[dict[int, tuple[type[Any], Kind]]] = {
     22: (m.Confirm, struct(m.Confirm, HASH, U64, SIGNATURE)),
     23: (m.Reject, struct(m.Reject, HASH, U64, REASON, TEXT, U64, optional(SIGNATURE))),
     24: (m.Void, struct(m.Void, HASH, U64, SIGNATURE)),
+    25: (m.Cancel, struct(m.Cancel, HASH, U64)),
     30: (
         m.RequestForQuote,
         struct(m.RequestForQuote, HASH, fixed(16), many(LEG, MAX_LEGS, least=1), U32),
@@ -131,6 +140,19 @@ MESSAGES: Final[dict[int, tuple[type[Any], Kind]]] = {
     31: (m.Quote, struct(m.Quote, HASH, fixed(16), U64, many(HALF_SIGNED, 2, least=1))),
     32: (m.QuoteReject, struct(m.QuoteReject, HASH, fixed(16), REASON, TEXT)),
     40: (m.CloseRequest, struct(m.CloseRequest, HASH, CLOSING, SIGNATURE)),
+    50: (
+        m.MarkReport,
+        struct(
+            *(m.MarkReport, HASH, BOOLEAN, U64),
+            many(SPOT, MAX_POSITIONS, least=1),
+            many(SERIES_REPORT, MAX_POSITIONS, least=1),
+        ),
+    ),
+    51: (m.MarginCall, MARGIN_CALL),
+    52: (
+        m.DisputeNotice,
+        struct(m.DisputeNotice, HASH, U64, many(DISPUTED_POSITION, MAX_POSITIONS, least=1)),
+    ),
 }
 _TAGS: Final = {cls: (tag, kind) for tag, (cls, kind) in MESSAGES.items()}
 

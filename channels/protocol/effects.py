@@ -13,10 +13,19 @@ import attrs
 
 from channels.protocol.calls import Call
 from channels.protocol.changes import Change
-from channels.protocol.channel import Channel, Mode
+from channels.protocol.channel import Channel
 from channels.protocol.facts import OnChainPhase
+from channels.protocol.halts import Cause, Mode
 from channels.protocol.ledger import Entry
-from channels.protocol.messages import Message, QuoteReject, Reason, RequestForQuote
+from channels.protocol.messages import (
+    DisputeNotice,
+    MarginCall,
+    MarkReport,
+    Message,
+    QuoteReject,
+    Reason,
+    RequestForQuote,
+)
 from channels.protocol.signing import Signable, Signature
 from channels.protocol.types import Closing, Party, Portfolio
 
@@ -28,15 +37,24 @@ __all__ = [
     "Deed",
     "DisputeSeen",
     "Effect",
+    "MarginCallCured",
+    "MarginCallReceived",
     "MarginCallSeen",
+    "MarginCallSent",
+    "MarginCallUnmet",
+    "MarksDisputed",
+    "MarksReported",
+    "MarksStale",
     "ModeChanged",
     "Notice",
     "Notify",
     "OpeningEnded",
     "OpeningSucceeded",
     "Outcome",
+    "OwnMarginShort",
     "PeerComplained",
     "Persist",
+    "ProposalCancelled",
     "ProposalLapsed",
     "ProposalReceived",
     "QuoteDeclined",
@@ -66,11 +84,16 @@ class Deed(IntEnum):
     MODE = 9
     DISPUTE = 10
     RECOVERING = 11
+    MARGIN_CALL = 12
 
 
 @attrs.frozen
 class Persist:
-    """Store the channel as it is after this step, and append to the journal, before all else."""
+    """Store the channel as it is after this step, and append to the journal, before all else.
+
+    ``entries`` is all that was signed or came signed in this step; for `Deed.FULL` and
+    `Deed.CONFIRMED` the last of them is what became F.
+    """
 
     deed: Deed
     entries: tuple[Entry, ...] = ()
@@ -173,17 +196,94 @@ class CloseRequested:
 
 @attrs.frozen(kw_only=True)
 class ModeChanged:
-    """The circuit breaker moved."""
+    """The circuit breaker moved.
+
+    ``cause``, ``mode`` and ``reason`` are of what was set or lifted (NORMAL); ``stands`` is what
+    may be traded now, by the strictest of all causes.
+    """
 
     mode: Mode
     reason: str
+    cause: Cause = Cause.OPERATOR
+    stands: Mode = Mode.NORMAL
+
+
+@attrs.frozen(kw_only=True)
+class ProposalCancelled:
+    """The peer asked to turn its proposal at ``nonce`` down, and we did."""
+
+    nonce: int
+
+
+@attrs.frozen(kw_only=True)
+class MarksReported:
+    """The peer told us its own marks."""
+
+    report: MarkReport
+
+
+@attrs.frozen(kw_only=True)
+class MarksDisputed:
+    """Marks are in dispute: ``ours`` if we said so; the notice's ``mine`` is its sender's value."""
+
+    notice: DisputeNotice
+    ours: bool
+
+
+@attrs.frozen(kw_only=True)
+class MarginCallSent:
+    """We called the peer for margin."""
+
+    call: MarginCall
+
+
+@attrs.frozen(kw_only=True)
+class MarginCallReceived:
+    """The peer calls us for margin: a call not met at its ``due_by`` ends in a dispute."""
+
+    call: MarginCall
+
+
+@attrs.frozen(kw_only=True)
+class MarginCallCured:
+    """``called`` is at or above its maintenance margin again: its margin call is met."""
+
+    called: Party
+    call: MarginCall
+
+
+@attrs.frozen(kw_only=True)
+class MarginCallUnmet:
+    """Our margin call is past its ``due_by`` and the peer still short: a reason to dispute."""
+
+    call: MarginCall
+
+
+@attrs.frozen(kw_only=True)
+class OwnMarginShort:
+    """We are below our maintenance margin; ``amount`` base units bring us to initial margin.
+
+    Top up, unwind or hedge: the peer is about to call, and to dispute.
+    """
+
+    equity: int
+    maintenance: int
+    amount: int
+
+
+@attrs.frozen(kw_only=True)
+class MarksStale:
+    """The marks of open positions, of ``marked_at``, are too old: a reason to dispute."""
+
+    marked_at: int
 
 
 @attrs.frozen(kw_only=True)
 class RecordedOnChain:
-    """The chain has recorded a state as final, and it is F now."""
+    """The chain has recorded a state as final, and it is F now; ``change`` is what it announced."""
 
     nonce: int
+    change: Change | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -248,6 +348,15 @@ Notice = (
     | ProposalLapsed
     | CloseRequested
     | ModeChanged
+    | ProposalCancelled
+    | MarksReported
+    | MarksDisputed
+    | MarginCallSent
+    | MarginCallReceived
+    | MarginCallCured
+    | MarginCallUnmet
+    | OwnMarginShort
+    | MarksStale
     | RecordedOnChain
     | DisputeSeen
     | MarginCallSeen

@@ -5,18 +5,24 @@ from __future__ import annotations
 import attrs
 
 from channels.protocol.changes import Change, Marks
-from channels.protocol.channel import Mode
 from channels.protocol.facts import ChannelView, Head
-from channels.protocol.messages import Leg, Reason
+from channels.protocol.halts import Cause, Mode
+from channels.protocol.messages import DisputedPosition, Leg, Reason
+from channels.protocol.types import Party
 
 __all__ = [
     "Answer",
+    "CancelProposals",
     "ChainSeen",
     "Command",
     "Connected",
+    "DisputeMarks",
     "Draft",
+    "EndMarginCall",
+    "IssueMarginCall",
     "ProposeChange",
     "RefuseQuote",
+    "ReportMarks",
     "RequestClose",
     "RequestQuote",
     "RestoredFromBackup",
@@ -101,10 +107,46 @@ class RestoredFromBackup:
 
 @attrs.frozen(kw_only=True)
 class SetMode:
-    """The circuit breaker, or its operator, speaks."""
+    """The circuit breaker, or its operator, speaks on one cause; NORMAL lifts its halt."""
 
     mode: Mode
     reason: str
+    cause: Cause = Cause.OPERATOR
+
+
+@attrs.frozen(kw_only=True)
+class CancelProposals:
+    """Ask the peer to turn down whatever of ours waits for its answer."""
+
+
+@attrs.frozen(kw_only=True)
+class ReportMarks:
+    """Tell the peer our own marks of everything open; with ``wants_answer`` ask for its own."""
+
+    marks: Marks
+    wants_answer: bool
+
+
+@attrs.frozen(kw_only=True)
+class DisputeMarks:
+    """Tell the peer which of its marks we do not take, and what each position is worth."""
+
+    positions: tuple[DisputedPosition, ...]
+
+
+@attrs.frozen(kw_only=True)
+class IssueMarginCall:
+    """Call the peer for margin: ``amount`` base units by ``due_by``, chain time."""
+
+    amount: int
+    due_by: int
+
+
+@attrs.frozen(kw_only=True)
+class EndMarginCall:
+    """``called`` has met the margin call that stands on it."""
+
+    called: Party
 
 
 @attrs.frozen(kw_only=True)
@@ -136,6 +178,11 @@ Command = (
     | StartDispute
     | RestoredFromBackup
     | SetMode
+    | CancelProposals
+    | ReportMarks
+    | DisputeMarks
+    | IssueMarginCall
+    | EndMarginCall
     | Connected
     | Resume
     | ChainSeen

@@ -42,6 +42,7 @@ from channels.protocol.events import (
     SetMode,
     StartDispute,
 )
+from channels.protocol.halts import Cause, Halt, Mode
 from channels.protocol.opening import submit_open
 from channels.protocol.signing import recover
 from channels.protocol.types import Closing, State, hash_state
@@ -146,13 +147,21 @@ def on_restored(channel: Channel, command: RestoredFromBackup) -> Step:
 
 
 def set_mode(channel: Channel, command: SetMode) -> Step:
-    """Let the circuit breaker, or its operator, decide what may be traded."""
-    if (command.mode, command.reason) == (channel.mode, channel.mode_reason):
+    """Let the circuit breaker, or its operator, decide what may be traded.
+
+    The operator's NORMAL lifts every cause but the kill switch; what still holds comes back when
+    the breaker looks again.
+    """
+    halt = Halt(cause=command.cause, mode=command.mode, reason=command.reason[:MAX_TEXT])
+    changed = channel.with_halt(halt)
+    if halt.cause is Cause.OPERATOR and halt.mode is Mode.NORMAL:
+        changed = attrs.evolve(
+            changed, halts=tuple(each for each in channel.halts if each.cause is Cause.KILL_SWITCH)
+        )
+    if changed.halts == channel.halts:
         return done(channel)
-    reason = command.reason[:MAX_TEXT]
-    changed = attrs.evolve(channel, mode=command.mode, mode_reason=reason)
-    notice = Notify(ModeChanged(mode=command.mode, reason=reason))
-    return done(changed, Persist(Deed.MODE), notice)
+    notice = ModeChanged(mode=halt.mode, reason=halt.reason, cause=halt.cause, stands=changed.mode)
+    return done(changed, Persist(Deed.MODE), Notify(notice))
 
 
 def connected(channel: Channel, command: Connected) -> Step:
@@ -181,7 +190,8 @@ def on_reestablish(channel: Channel, message: m.Reestablish) -> Step:
     if shown > channel.ledger.highest_mine and shown > ours.nonce:
         return _recover(channel, message)
     outbox = tuple(each for each in channel.outbox if _concerns(each) > shown)
-    return done(attrs.evolve(channel, outbox=outbox), *(Send(each) for each in outbox))
+    again = outbox if channel.call_made is None else (*outbox, channel.call_made)
+    return done(attrs.evolve(channel, outbox=outbox), *(Send(each) for each in again))
 
 
 def _recover(channel: Channel, message: m.Reestablish) -> Step:

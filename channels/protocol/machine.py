@@ -4,7 +4,8 @@ What is not in the table is illegal: for a message that is the peer's fault, for
 `step` is pure. It returns the signatures it needs and a way to finish with them, so that keys may
 live anywhere; a step that fails, or whose signatures are refused, leaves the channel as it was.
 
-The handlers stand in `opening`, `proposals`, `answers`, `closing`, `lifecycle` and `chain_news`;
+The handlers stand in `opening`, `proposals`, `answers`, `closing`, `credit`, `lifecycle` and
+`chain_news`;
 the signing rules, which all of them pass before they sign, in `rules`.
 """
 
@@ -15,7 +16,15 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from channels.errors import BadProposalError, IllegalCommandError, UnexpectedMessageError
-from channels.protocol import answers, chain_news, closing, lifecycle, opening, proposals
+from channels.protocol import (
+    answers,
+    chain_news,
+    closing,
+    credit,
+    lifecycle,
+    opening,
+    proposals,
+)
 from channels.protocol import events as e
 from channels.protocol import messages as m
 from channels.protocol.channel import OPEN_PHASES, Channel, Phase
@@ -56,7 +65,16 @@ _LEGAL: Final[tuple[tuple[type, frozenset[Phase], Handler], ...]] = (
     (m.Confirm, frozenset({Phase.DISPUTED}), lifecycle.on_confirm_in_dispute),
     (m.Reject, OPEN_PHASES, answers.on_reject),
     (m.Void, OPEN_PHASES, answers.on_void),
-    (m.CloseRequest, OPEN_PHASES - {Phase.ACCEPTED}, closing.on_close_request),
+    (m.CloseRequest, OPEN_PHASES, closing.on_close_request),
+    (e.CancelProposals, OPEN_PHASES, proposals.cancel_proposals),
+    (m.Cancel, OPEN_PHASES, proposals.on_cancel),
+    (e.ReportMarks, OPEN_PHASES - {Phase.CLOSING}, credit.report_marks),
+    (m.MarkReport, OPEN_PHASES, credit.on_mark_report),
+    (e.DisputeMarks, OPEN_PHASES - {Phase.CLOSING}, credit.dispute_marks),
+    (m.DisputeNotice, OPEN_PHASES, credit.on_dispute_notice),
+    (e.IssueMarginCall, OPEN_PHASES, credit.issue_margin_call),
+    (m.MarginCall, OPEN_PHASES, credit.on_margin_call),
+    (e.EndMarginCall, OPEN_PHASES, credit.end_margin_call),
     (m.Reestablish, _OPENING | OPEN_PHASES, lifecycle.on_reestablish),
     (m.Error, _ALL, proposals.on_error),
     (e.StartDispute, _BEFORE_END, lifecycle.start_dispute),

@@ -2,7 +2,8 @@
 
 Every message but those of the session names its channel. States are announced in three messages
 (Propose or Quote, Accept, Confirm); a Void kills what was half signed; a CloseRequest is answered
-by an Accept without affirmation.
+by an Accept without affirmation. A MarkReport, a MarginCall and a DisputeNotice change no state:
+they say what their sender thinks, and what it will do.
 
 Source: design, protocol.md "Messages".
 """
@@ -14,20 +15,34 @@ from enum import IntEnum
 import attrs
 
 from channels.pricing import Kind
+from channels.protocol.bounds import fixed_bytes, signed128, unsigned
 from channels.protocol.changes import Change
 from channels.protocol.eip712 import Address
+from channels.protocol.risk_messages import (
+    DisputedPosition,
+    DisputeNotice,
+    MarginCall,
+    MarkReport,
+    SeriesReport,
+)
 from channels.protocol.signing import Signature
 from channels.protocol.terms import Opening, RiskParams
 from channels.protocol.types import Closing, Party, Portfolio
 
 __all__ = [
     "Accept",
+    "Cancel",
+    "Challenge",
     "CloseRequest",
     "Confirm",
+    "DisputeNotice",
+    "DisputedPosition",
     "Error",
     "HalfSigned",
     "Hello",
     "Leg",
+    "MarginCall",
+    "MarkReport",
     "Message",
     "OpenAccept",
     "OpenReject",
@@ -42,6 +57,7 @@ __all__ = [
     "Reestablish",
     "Reject",
     "RequestForQuote",
+    "SeriesReport",
     "Void",
 ]
 
@@ -71,12 +87,25 @@ class Reason(IntEnum):
 
 @attrs.frozen(kw_only=True)
 class Hello:
-    """First message each way: whose key, which contract, which software."""
+    """Whose key, which contract, which software; the client's first, answered with the server's.
+
+    ``challenge`` is the sender's own, ``proof`` the named signer's signature on the `SessionProof`
+    of this connection.
+    """
 
     signer: Address
     chain_id: int
     adjudicator: Address
     software: str
+    challenge: bytes
+    proof: Signature
+
+
+@attrs.frozen(kw_only=True)
+class Challenge:
+    """The server's first message: random bytes that the client's proof has to cover."""
+
+    challenge: bytes
 
 
 @attrs.frozen(kw_only=True)
@@ -224,6 +253,12 @@ class Leg:
     strike: int
     quantity: int
 
+    def __attrs_post_init__(self) -> None:
+        fixed_bytes(32, feed=self.feed)
+        unsigned(64, expiry=self.expiry)
+        unsigned(128, strike=self.strike)
+        signed128(quantity=self.quantity)
+
 
 @attrs.frozen(kw_only=True)
 class RequestForQuote:
@@ -264,8 +299,21 @@ class CloseRequest:
     signature: Signature
 
 
+@attrs.frozen(kw_only=True)
+class Cancel:
+    """Turn down my proposal at this nonce, and any other side of its quote: I take it back.
+
+    A request: it takes effect with the Reject and the void that answer it. Until then, **to take
+    the proposal for dead may lose funds**: an Accept may be on its way.
+    """
+
+    channel_id: bytes
+    nonce: int
+
+
 Message = (
     Hello
+    | Challenge
     | Reestablish
     | Ping
     | Pong
@@ -283,4 +331,8 @@ Message = (
     | Quote
     | QuoteReject
     | CloseRequest
+    | Cancel
+    | MarkReport
+    | MarginCall
+    | DisputeNotice
 )

@@ -19,7 +19,7 @@ from channels.protocol import messages as m
 from channels.protocol import rules
 from channels.protocol.answers import reject
 from channels.protocol.changes import Remark, apply
-from channels.protocol.channel import Channel, Mode, Phase
+from channels.protocol.channel import Channel, Phase
 from channels.protocol.checks import check_content, eases_risk, objection_to
 from channels.protocol.effects import (
     Deed,
@@ -27,6 +27,7 @@ from channels.protocol.effects import (
     Outcome,
     PeerComplained,
     Persist,
+    ProposalCancelled,
     ProposalReceived,
     QuoteDeclined,
     QuoteRequested,
@@ -35,18 +36,22 @@ from channels.protocol.effects import (
     done,
 )
 from channels.protocol.events import (
+    CancelProposals,
     Draft,
     ProposeChange,
     RefuseQuote,
     RequestQuote,
     SendQuote,
 )
+from channels.protocol.halts import Mode
 from channels.protocol.ledger import Entry
 from channels.protocol.rules import Candidate
 from channels.protocol.signing import Signature, check_signature
 from channels.protocol.types import State
 
 __all__ = [
+    "cancel_proposals",
+    "on_cancel",
     "on_crossing_proposal",
     "on_crossing_quote",
     "on_error",
@@ -265,6 +270,49 @@ def _admit(channel: Channel, proposal: m.HalfSigned, quote: bytes | None) -> Ent
     )
     check_signature(proposal.signature, channel.signable(state), channel.terms.signer(other))
     return Entry(value=state, theirs=proposal.signature, change=proposal.change, quote=quote)
+
+
+def cancel_proposals(channel: Channel, command: CancelProposals) -> Step:
+    """Ask the peer to turn down what waits for its answer; one request serves a quote's sides."""
+    del command
+    waiting = [
+        each
+        for each in channel.ledger.entries
+        if channel.side.leads(each.nonce)
+        and isinstance(each.value, State)
+        and each.theirs is None
+        and not (each.permanent or each.declined or each.expired(channel.clock.head_time))
+    ]
+    first = {each.quote or each.nonce: each.nonce for each in reversed(waiting)}
+    return done(
+        channel,
+        *(
+            Send(m.Cancel(channel_id=channel.channel_id, nonce=nonce))
+            for nonce in sorted(first.values())
+        ),
+    )
+
+
+def on_cancel(channel: Channel, message: m.Cancel) -> Step:
+    """The peer would not make its proposal now: turn it down, if it still waits for us."""
+    entry = channel.ledger.entry(message.nonce)
+    if (
+        channel.phase is not Phase.RECEIVED
+        or entry is None
+        or channel.side.leads(message.nonce)
+        or not isinstance(entry.value, State)
+        or entry.mine is not None
+        or entry.declined
+    ):
+        return done(channel)
+    rejected = reject(channel, message.nonce, m.Reason.DECLINED, "cancelled, as you asked")
+
+    def finish(signatures: tuple[Signature, ...]) -> Outcome:
+        outcome = rejected.finish(signatures)
+        notice = Notify(ProposalCancelled(nonce=message.nonce))
+        return attrs.evolve(outcome, effects=(*outcome.effects, notice))
+
+    return Step(rejected.sign, finish)
 
 
 def request_quote(channel: Channel, command: RequestQuote) -> Step:

@@ -12,13 +12,15 @@ from typing import Any, Final
 import attrs
 
 from channels.errors import MessageError, SchemaVersionError, StorageError
-from channels.protocol.channel import Channel, Mode, Phase, Timing, Track
+from channels.protocol.channel import Channel, Phase, Timing, Track
 from channels.protocol.codec import (
     ADDRESS,
     CHANGE,
     CLOSING,
     HASH,
+    MARGIN_CALL,
     MAX_FRAME,
+    MAX_TEXT,
     MESSAGES,
     OPENING,
     PORTFOLIO,
@@ -28,6 +30,7 @@ from channels.protocol.codec import (
     unpack,
 )
 from channels.protocol.effects import Deed
+from channels.protocol.halts import Cause, Halt, Mode
 from channels.protocol.ledger import Entry, Full, Ledger
 from channels.protocol.schema import (
     BOOLEAN,
@@ -48,6 +51,7 @@ from channels.protocol.terms import Domain
 from channels.protocol.types import MAX_POSITIONS, Closing, Party, State
 
 __all__ = [
+    "JOURNAL_VERSION",
     "RECORD_VERSION",
     "decode_channel",
     "decode_journal_entry",
@@ -55,7 +59,9 @@ __all__ = [
     "encode_journal_entry",
 ]
 
-RECORD_VERSION: Final = 1
+RECORD_VERSION: Final = 2
+"""Of a channel's record. 1 had one mode and its reason in place of halts, and no margin calls."""
+JOURNAL_VERSION: Final = 1
 
 _STATE: Final = struct(State, HASH, U64, U64, PORTFOLIO)
 _VALUE: Final = union({0: (State, _STATE), 1: (Closing, CLOSING)})
@@ -88,12 +94,13 @@ _AGREED_KINDS: Final[dict[str, Kind]] = {
 _MOVING_KINDS: Final[dict[str, Kind]] = {
     "phase": enum(Phase),
     "ledger": _LEDGER,
-    "mode": enum(Mode),
-    "mode_reason": text(400),
+    "halts": many(struct(Halt, enum(Cause), enum(Mode), text(MAX_TEXT)), len(Cause)),
     "peer_ready": BOOLEAN,
     "dispute_sent": BOOLEAN,
     "disputed_at": U64,
     "outbox": many(_MESSAGE, 256),
+    "call_made": optional(MARGIN_CALL),
+    "call_received": optional(MARGIN_CALL),
 }
 _READ_FROM_CHAIN: Final = {"head", "view", "final_view"}
 
@@ -125,8 +132,10 @@ def decode_channel(record: bytes) -> Channel:
         SchemaVersionError: written by another version.
         StorageError: the record is damaged.
     """
-    fields = _open_record(record)
+    version, fields = _open_record(record, range(1, RECORD_VERSION + 1))
     try:
+        if version == 1:
+            fields = _from_version_1(fields)
         agreed, *moving = fields
         return Channel(
             **_decode_fields(_AGREED_KINDS, unpack(blob(MAX_FRAME).decode(agreed))),
@@ -134,6 +143,16 @@ def decode_channel(record: bytes) -> Channel:
         )
     except (MessageError, ValueError, TypeError) as error:
         raise StorageError(f"damaged channel record: {error}") from error
+
+
+def _from_version_1(fields: list[Any]) -> list[Any]:
+    """Fields of a version 1 record as version 2 has them.
+
+    Who set its mode it does not say; an operator's word is the one that no rule lifts.
+    """
+    agreed, phase, ledger, mode, reason, ready, sent, disputed_at, outbox = fields
+    halts = [] if mode == Mode.NORMAL else [[int(Cause.OPERATOR), mode, reason]]
+    return [agreed, phase, ledger, halts, ready, sent, disputed_at, outbox, None, None]
 
 
 def _decode_fields(kinds: dict[str, Kind], items: list[Any]) -> dict[str, Any]:
@@ -145,7 +164,7 @@ def _decode_fields(kinds: dict[str, Kind], items: list[Any]) -> dict[str, Any]:
 def encode_journal_entry(deed: Deed, entries: tuple[Entry, ...], channel: Channel) -> bytes:
     """Body of a journal entry: the deed, the phase after it, and all that was signed."""
     items = [_ENTRY.encode(entry) for entry in entries]
-    return pack([RECORD_VERSION, int(deed), int(channel.phase), items])
+    return pack([JOURNAL_VERSION, int(deed), int(channel.phase), items])
 
 
 def decode_journal_entry(body: bytes) -> tuple[Deed, Phase, tuple[Entry, ...]]:
@@ -155,7 +174,7 @@ def decode_journal_entry(body: bytes) -> tuple[Deed, Phase, tuple[Entry, ...]]:
         SchemaVersionError: written by another version.
         StorageError: the entry is damaged.
     """
-    fields = _open_record(body)
+    _, fields = _open_record(body, range(1, JOURNAL_VERSION + 1))
     try:
         deed, phase, items = fields
         return Deed(deed), Phase(phase), many(_ENTRY, 256).decode(items)
@@ -163,7 +182,7 @@ def decode_journal_entry(body: bytes) -> tuple[Deed, Phase, tuple[Entry, ...]]:
         raise StorageError(f"damaged journal entry: {error}") from error
 
 
-def _open_record(record: bytes) -> list[Any]:
+def _open_record(record: bytes, versions: range) -> tuple[int, list[Any]]:
     try:
         item = unpack(record)
     except MessageError as error:
@@ -171,6 +190,6 @@ def _open_record(record: bytes) -> list[Any]:
     if not isinstance(item, list) or not item:
         raise StorageError("damaged record: not an array")
     version, *fields = item
-    if type(version) is not int or version != RECORD_VERSION:
-        raise SchemaVersionError(f"a record of version {version!r}, expected {RECORD_VERSION}")
-    return fields
+    if type(version) is not int or version not in versions:
+        raise SchemaVersionError(f"a record of version {version!r}, known are up to {versions[-1]}")
+    return version, fields

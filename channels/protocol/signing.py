@@ -18,7 +18,15 @@ from channels.errors import BadSignatureError, InvalidValueError
 from channels.protocol.eip712 import Address, keccak
 from channels.protocol.terms import Domain, Signed
 
-__all__ = ["LocalSigner", "Signable", "Signature", "Signer", "check_signature", "recover"]
+__all__ = [
+    "LocalSigner",
+    "Signable",
+    "Signature",
+    "Signer",
+    "check_digest",
+    "check_signature",
+    "recover",
+]
 
 _ORDER: Final = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 _HALF_ORDER: Final = _ORDER // 2
@@ -159,7 +167,16 @@ def check_signature(signature: Signature, signable: Signable, signer: Address) -
     Raises:
         BadSignatureError: it did not, or the contract would refuse the form.
     """
-    recovered = recover(signature, signable.digest)
+    check_digest(signature, signable.digest, signer)
+
+
+def check_digest(signature: Signature, digest: bytes, signer: Address) -> None:
+    """Check that ``signer`` signed ``digest``, exactly as the contract will.
+
+    Raises:
+        BadSignatureError: it did not, or the contract would refuse the form.
+    """
+    recovered = recover(signature, digest)
     if recovered != signer:
         raise BadSignatureError(
             f"signed by 0x{recovered.hex()}, expected 0x{signer.hex()}: "

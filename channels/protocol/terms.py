@@ -24,7 +24,15 @@ from channels.protocol.eip712 import (
     type_hash,
     word,
 )
-from channels.protocol.types import Closing, Party, State, Withdrawal
+from channels.protocol.proofs import SessionProof
+from channels.protocol.types import Closing, Party, SealedState, State, Withdrawal
+from channels.protocol.watching import (
+    Appointment,
+    Heartbeat,
+    PortfolioKey,
+    Receipt,
+    TowerRequest,
+)
 
 __all__ = [
     "DisputeAuthorisation",
@@ -54,7 +62,7 @@ class Domain:
         """Domain separator, 32 bytes."""
         return domain_separator("OptionChannels", "1", self.chain_id, self.adjudicator)
 
-    def digest(self, value: Signed) -> bytes:
+    def digest(self, value: Signed | SealedState) -> bytes:
         """Hash that a signer signs for ``value`` in this domain."""
         return digest(self.separator, value.struct_hash)
 
@@ -288,5 +296,17 @@ class DisputeAuthorisation:
         )
 
 
-Signed = State | Opening | Withdrawal | Closing | DisputeAuthorisation
-"""Every struct that a key of a channel may sign."""
+Signed = (
+    State
+    | Opening
+    | Withdrawal
+    | Closing
+    | DisputeAuthorisation
+    | SessionProof
+    | Appointment
+    | TowerRequest
+    | Receipt
+    | Heartbeat
+    | PortfolioKey
+)
+"""Every struct that a key of a channel, or of a tower, may sign."""

@@ -31,6 +31,8 @@ __all__ = [
     "Party",
     "Portfolio",
     "Position",
+    "SealedState",
+    "Series",
     "Spot",
     "State",
     "Withdrawal",
@@ -269,10 +271,53 @@ class State:
         """Whether the contract accepts it at any time."""
         return self.valid_until == 0
 
+    @property
+    def portfolio_hash(self) -> bytes:
+        """What the contract stores of the portfolio."""
+        return self.portfolio.struct_hash
+
+    @property
+    def sealed(self) -> SealedState:
+        """The same state with the portfolio left out: it has the same signatures."""
+        return SealedState(
+            channel_id=self.channel_id,
+            nonce=self.nonce,
+            valid_until=self.valid_until,
+            portfolio_hash=self.portfolio_hash,
+        )
+
     @cached_property
     def struct_hash(self) -> bytes:
         """EIP-712 hash of this state."""
-        return hash_state(self.channel_id, self.nonce, self.valid_until, self.portfolio.struct_hash)
+        return hash_state(self.channel_id, self.nonce, self.valid_until, self.portfolio_hash)
+
+
+@attrs.frozen(kw_only=True)
+class SealedState:
+    """A `State` of which only the portfolio's hash is known: enough to have it recorded.
+
+    It has the hash, and so the signatures, of the state it stands for. Who holds no more than this
+    can defend a channel without knowing what is in it; to settle or to dispute takes the portfolio.
+    """
+
+    channel_id: bytes
+    nonce: int
+    valid_until: int = 0
+    portfolio_hash: bytes
+
+    def __attrs_post_init__(self) -> None:
+        fixed_bytes(32, channel_id=self.channel_id, portfolio_hash=self.portfolio_hash)
+        unsigned(64, nonce=self.nonce, valid_until=self.valid_until)
+
+    @property
+    def permanent(self) -> bool:
+        """Whether the contract accepts it at any time."""
+        return self.valid_until == 0
+
+    @cached_property
+    def struct_hash(self) -> bytes:
+        """EIP-712 hash of this state."""
+        return hash_state(self.channel_id, self.nonce, self.valid_until, self.portfolio_hash)
 
 
 @attrs.frozen(kw_only=True)

@@ -21,7 +21,7 @@ from channels.pricing import (
     run_off_lock,
     shifted_positions,
 )
-from channels.pricing.feed_margin import FeedRisk
+from channels.pricing.feed_margin import nodes_of
 from channels.protocol.eip712 import keccak
 from channels.protocol.scenarios import ScenarioIndex
 from channels.protocol.terms import RiskParams, Terms
@@ -152,7 +152,7 @@ class Book:
         for (feed, book), each in zip(books.items(), scenarios, strict=True):
             node = None
             if each.node:
-                nodes = FeedRisk(book.held, book.spot, book.risk).nodes
+                nodes = nodes_of(book.held, book.risk.price_range)
                 if each.node > len(nodes):
                     raise InvalidValueError(f"the feed has no node {each.node}")
                 node = nodes[each.node - 1]

@@ -9,7 +9,7 @@ import attrs
 from channels.protocol.eip712 import Address, digest
 from channels.protocol.facts import OnChainPhase
 from channels.protocol.terms import Domain, Terms, channel_id
-from channels.protocol.types import EMPTY_PORTFOLIO, Portfolio, State
+from channels.protocol.types import EMPTY_PORTFOLIO, Portfolio, SealedState, State
 from channels.testing.oracle import ModelOracle
 from channels.testing.record import NOTHING, ChannelRecord
 from channels.testing.refusals import Refusals
@@ -69,9 +69,9 @@ class Storage:
     def _store(self, terms: Terms, record: ChannelRecord) -> None:
         self._records[self.channel_id(terms)] = record
 
-    def _record(self, terms: Terms, state: State) -> None:
+    def _record(self, terms: Terms, state: State | SealedState) -> None:
         record = self.channel(terms)
-        hashed = state.portfolio.struct_hash
+        hashed = state.portfolio_hash
         self._store(terms, attrs.evolve(record, nonce=state.nonce, portfolio_hash=hashed))
 
     def _show(self, portfolio: Portfolio) -> None:

@@ -6,26 +6,42 @@ TLS goes in as ``wrap``: it is given the connected stream, and the link owns wha
 from __future__ import annotations
 
 import errno
+import math
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
+import attrs
 import trio
 
 from channels.errors import LinkClosedError, PeerError, PeerTimeoutError
 from channels.transport.addresses import UnixAddress, parse_address, source_of
 from channels.transport.limits import LinkLimits
-from channels.transport.link import Link
+from channels.transport.link import NO_BINDING, Link
 from channels.transport.sockets import listen
 
-__all__ = ["Server", "StreamWrapper", "connect", "serve"]
+__all__ = ["Secured", "Server", "StreamWrapper", "connect", "serve"]
 
-StreamWrapper = Callable[[trio.SocketStream], Awaitable[trio.abc.Stream]]
+
+@attrs.frozen(kw_only=True)
+class Secured:
+    """A stream after its handshake. ``binding`` is what only its two true ends have in common.
+
+    Under TLS that is the hash of the server's certificate; 32 zero bytes where there is none.
+    """
+
+    stream: trio.abc.Stream
+    binding: bytes = NO_BINDING
+
+
+StreamWrapper = Callable[[trio.SocketStream], Awaitable[Secured]]
 """Turns a connected stream into the one to use, having done its handshake."""
 
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _EXHAUSTED_PAUSE: Final = 0.1
+NEWCOMER_WINDOW: Final = 10.0
+"""Seconds over which the new connections of one source are counted."""
 
 
 @asynccontextmanager
@@ -47,18 +63,22 @@ async def connect(
                 stream = await trio.open_unix_socket(place.path)
             else:
                 stream = await trio.open_tcp_stream(place.host, place.port)
-            wrapped = await _wrapped(stream, wrap)
+            secured = await _secured(stream, wrap)
     except trio.TooSlowError as error:
         raise PeerTimeoutError(f"{address} did not answer in {limits.handshake:g} s") from error
     except (OSError, trio.BrokenResourceError) as error:
         raise LinkClosedError(f"cannot connect to {address}: {error}") from error
-    async with Link(wrapped, limits=limits, remote=address) as link:
+    async with _link(secured, limits, address) as link:
         yield link
 
 
-async def _wrapped(stream: trio.SocketStream, wrap: StreamWrapper | None) -> trio.abc.Stream:
+def _link(secured: Secured, limits: LinkLimits, remote: str) -> Link:
+    return Link(secured.stream, limits=limits, remote=remote, binding=secured.binding)
+
+
+async def _secured(stream: trio.SocketStream, wrap: StreamWrapper | None) -> Secured:
     if wrap is None:
-        return stream
+        return Secured(stream=stream)
     try:
         return await wrap(stream)
     except BaseException:
@@ -72,7 +92,7 @@ class Server:
     Attributes:
         addresses: where it listens, with the real port where 0 was asked for.
         connections: links that are open now.
-        refused: connections closed at once, for being too many in all or from one source.
+        refused: connections closed at once, for being too many: in all, or from one source.
     """
 
     def __init__(
@@ -81,6 +101,7 @@ class Server:
         *,
         max_connections: int,
         max_per_source: int,
+        max_new_per_source: int,
         limits: LinkLimits,
         wrap: StreamWrapper | None,
         on_error: Callable[[str, PeerError], None] | None,
@@ -91,10 +112,13 @@ class Server:
         self._handler = handler
         self._max_connections = max_connections
         self._max_per_source = max_per_source
+        self._max_new_per_source = max_new_per_source
         self._limits = limits
         self._wrap = wrap
         self._on_error = on_error
         self._sources: Counter[str] = Counter()
+        self._newcomers: Counter[str] = Counter()
+        self._newcomers_since = -math.inf
 
     @property
     def address(self) -> str:
@@ -133,9 +157,7 @@ class Server:
                 continue
             local = address.startswith("unix:")
             source = "" if local else source_of(peer[0])
-            if self.connections >= self._max_connections or (
-                source and self._sources[source] >= self._max_per_source
-            ):
+            if self._is_one_too_many(source):
                 self.refused += 1
                 await trio.aclose_forcefully(stream)
                 continue
@@ -143,6 +165,22 @@ class Server:
             self._sources[source] += 1
             remote = address if local else f"{peer[0]} port {peer[1]}"
             nursery.start_soon(self._serve, stream, source, remote)
+
+    def _is_one_too_many(self, source: str) -> bool:
+        """Whether to turn a new connection away; counts it, for a handshake costs us the most."""
+        if self.connections >= self._max_connections:
+            return True
+        if not source:
+            return False
+        now = trio.current_time()
+        if now - self._newcomers_since >= NEWCOMER_WINDOW:
+            self._newcomers.clear()
+            self._newcomers_since = now
+        self._newcomers[source] += 1
+        return (
+            self._sources[source] >= self._max_per_source
+            or self._newcomers[source] > self._max_new_per_source
+        )
 
     async def _serve(self, stream: trio.SocketStream, source: str, remote: str) -> None:
         try:
@@ -161,12 +199,12 @@ class Server:
     async def _converse(self, stream: trio.SocketStream, remote: str) -> None:
         try:
             with trio.fail_after(self._limits.handshake):
-                wrapped = await _wrapped(stream, self._wrap)
+                secured = await _secured(stream, self._wrap)
         except trio.TooSlowError as error:
             raise PeerTimeoutError(f"{remote} did not finish its handshake") from error
         except (OSError, trio.BrokenResourceError) as error:
             raise LinkClosedError(f"handshake with {remote} failed: {error}") from error
-        async with Link(wrapped, limits=self._limits, remote=remote) as link:
+        async with _link(secured, self._limits, remote) as link:
             await self._handler(link)
 
 
@@ -184,6 +222,7 @@ async def serve(
     *,
     max_connections: int = 1_024,
     max_per_source: int = 64,
+    max_new_per_source: int = 128,
     limits: LinkLimits | None = None,
     wrap: StreamWrapper | None = None,
     on_error: Callable[[str, PeerError], None] | None = None,
@@ -201,6 +240,8 @@ async def serve(
         handler: called with the link.
         max_connections: open at once; those above are closed at once.
         max_per_source: the same from one IPv4 address or one IPv6 /64; Unix sockets have none.
+        max_new_per_source: begun in ten seconds from one such source; those above are closed at
+            once, before they cost a handshake.
         limits: of every link.
         wrap: of every stream, for TLS.
         on_error: told the remote address and the error of each link that ended in one.
@@ -215,6 +256,7 @@ async def serve(
         handler,
         max_connections=max_connections,
         max_per_source=max_per_source,
+        max_new_per_source=max_new_per_source,
         limits=limits if limits is not None else LinkLimits(),
         wrap=wrap,
         on_error=on_error,

@@ -18,11 +18,13 @@ from trio.lowlevel import Abort, RaiseCancelT, Task
 
 from channels.errors import FloodError, FrameError, LinkClosedError, PeerTimeoutError
 from channels.transport.framing import FrameDecoder, encode_frames
-from channels.transport.limits import LinkLimits, Throttle
+from channels.transport.limits import LinkLimits, RateLimit, Throttle
 
-__all__ = ["Link"]
+__all__ = ["NO_BINDING", "Link"]
 
-_UNYIELDING: Final = 32
+NO_BINDING: Final = bytes(32)
+
+_UNYIELDING: Final = 8
 """Buffered frames that may be received without letting other tasks run."""
 
 _LONGEST_BURST: Final = 1 << 18
@@ -54,13 +56,20 @@ class Link:
         stream: owned by the link from now on. This is where TLS goes: any ``trio.abc.Stream``.
         limits: of time and rate.
         remote: the other side's address, for people.
+        binding: what only the two true ends of the stream have in common; see `Secured`.
     """
 
     def __init__(
-        self, stream: trio.abc.Stream, *, limits: LinkLimits | None = None, remote: str = ""
+        self,
+        stream: trio.abc.Stream,
+        *,
+        limits: LinkLimits | None = None,
+        remote: str = "",
+        binding: bytes = NO_BINDING,
     ) -> None:
         self.limits = limits if limits is not None else LinkLimits()
         self.remote = remote
+        self.binding = binding
         self.idle_timeout = self.limits.idle
         """Seconds until a whole frame has come; may be changed between receives, as by Hello."""
         self._stream = stream
@@ -69,11 +78,15 @@ class Link:
         self._inbox: deque[bytes] = deque()
         self._receiving = False
         self._unyielded = 0
-        rate = self.limits.rate
-        self._throttle = Throttle(rate, now=trio.current_time()) if rate is not None else None
+        self._throttle: Throttle | None = None
         self._not_before = 0.0
+        self.set_rate(self.limits.rate)
         self._writing: trio.CancelScope | None = None
         self._queue: deque[_Burst] = deque()
+
+    def set_rate(self, rate: RateLimit | None) -> None:
+        """Take frames at another rate from now on; None for any."""
+        self._throttle = Throttle(rate, now=trio.current_time()) if rate is not None else None
 
     @property
     def death(self) -> Exception | None:
@@ -194,7 +207,7 @@ class Link:
     async def receive(self) -> bytes:
         """Receive the next frame. Cancelling this loses nothing.
 
-        A checkpoint whenever it has to read, and at least once in 32 frames.
+        A checkpoint whenever it has to read, and at least once in 8 frames.
 
         Raises:
             FrameTooLargeError, FrameTruncatedError, FrameError: the stream is no stream of frames;

@@ -16,8 +16,9 @@ contract RiskEngine is IRiskEngine {
     /// @dev One call's arguments and running sums, so that functions take one argument instead of ten.
     struct Context {
         uint256 unit;
-        uint256 markedAt;
         uint256 time;
+        /// Root of the marks' age in hours, WAD.
+        uint256 rootHours;
         /// In whose favour vols are shifted: 1 A, -1 B, 0 nobody's.
         int256 favoured;
         /// Whether positions that have expired take part.
@@ -178,6 +179,7 @@ contract RiskEngine is IRiskEngine {
         (bool bounded, uint256 loss) = Requirement.largestLoss(bucket, context.unit, side);
         lock = Requirement.unitsUp(need, context.unit);
         if (bounded && loss < lock) lock = loss;
+        if (lock > type(uint128).max) revert Black76.PricingDomainError();
     }
 
     // ---- feeds
@@ -194,14 +196,14 @@ contract RiskEngine is IRiskEngine {
             if (spots[i].feed <= spots[i - 1].feed) revert FeedsOutOfOrder(i);
         }
         unchecked {
-            uint256 feed;
-            uint256 key;
+            (uint256 feed, uint256 key) = (0, 0);
             for (uint256 i = 0; i < positions.length; ++i) {
-                uint256 feed_ = RiskArrays.word(positions, i, RiskArrays.FEED);
-                uint256 key_ = RiskArrays.word(positions, i, RiskArrays.EXPIRY) << 136
-                    | RiskArrays.word(positions, i, RiskArrays.KIND) << 128
-                    | RiskArrays.word(positions, i, RiskArrays.STRIKE);
-                if (i > 0 && (feed_ < feed || (feed_ == feed && key_ <= key))) revert PositionsOutOfOrder(i);
+                (uint256 feed_, uint256 key_) = RiskArrays.keys(positions, i);
+                if (feed_ == feed) {
+                    if (key_ <= key && i > 0) revert PositionsOutOfOrder(i);
+                } else if (feed_ < feed) {
+                    revert PositionsOutOfOrder(i);
+                }
                 (feed, key) = (feed_, key_);
             }
         }
@@ -210,7 +212,9 @@ contract RiskEngine is IRiskEngine {
 
     function _shifts(Context memory context, uint256 markedAt, int256 favoured) private pure {
         _checkSide(favoured);
-        (context.markedAt, context.favoured) = (markedAt, favoured);
+        // a time of 2^64 or more has let everything expire, and there is nothing to shift
+        uint256 age = context.time > markedAt ? context.time - markedAt : 0;
+        (context.rootHours, context.favoured) = (ScenarioPrice.rootOfHours(age), favoured);
     }
 
     function _checkSide(int256 side) private pure {
@@ -224,51 +228,59 @@ contract RiskEngine is IRiskEngine {
         Spot[] calldata spots,
         RiskParams[] calldata risk
     ) private pure returns (Bucket[] memory buckets) {
-        (uint256 first, uint256 end) = (context.next, positions.length);
-        // past what has expired, then to the end of the feed
-        if (!context.withExpired) {
-            while (first < end && RiskArrays.word(positions, first, RiskArrays.EXPIRY) <= context.time) ++first;
-        }
-        if (first == end) return buckets;
-        bytes32 feed = positions[first].feed;
-        end = first + 1;
-        while (end < positions.length && bytes32(RiskArrays.word(positions, end, RiskArrays.FEED)) == feed) ++end;
-        (context.next, context.feed) = (end, feed);
-        context.spot = _spotOf(spots, feed);
-        context.params = _paramsOf(risk, feed);
-        return _load(context, positions[first:end], risk[context.params]);
-    }
-
-    /// @dev The buckets of these positions, all of one feed.
-    function _load(Context memory context, Position[] calldata held, RiskParams calldata params)
-        private
-        pure
-        returns (Bucket[] memory buckets)
-    {
-        uint256 count = 1;
-        for (uint256 i = 1; i < held.length; ++i) {
-            if (_expiry(held, i) != _expiry(held, i - 1)) ++count;
-        }
-        buckets = new Bucket[](count);
-        for (uint256 b = 0; b < count; ++b) {
-            uint256 size = 1;
-            while (size < held.length && _expiry(held, size) == _expiry(held, 0)) ++size;
-            Bucket memory bucket = RiskArrays.load(held[:size], context.spot, context.time, params.lookAhead);
-            if (context.favoured == 0) RiskArrays.revalue(bucket);
-            else RiskArrays.shift(bucket, _closeOutShift(params, context, bucket.tau), context.favoured);
-            buckets[b] = bucket;
-            held = held[size:];
+        unchecked {
+            (uint256 first, uint256 end) = (context.next, positions.length);
+            if (!context.withExpired) {
+                while (first < end && _expiry(positions, first) <= context.time) ++first;
+            }
+            if (first == end) return buckets;
+            // to the end of the feed, counting its expiries
+            uint256 feed = RiskArrays.word(positions, first, RiskArrays.FEED);
+            uint256 expiry = _expiry(positions, first);
+            uint256 count = 1;
+            uint256 last = first;
+            while (++last < end && RiskArrays.word(positions, last, RiskArrays.FEED) == feed) {
+                uint256 next = _expiry(positions, last);
+                if (next != expiry) ++count;
+                expiry = next;
+            }
+            (context.next, context.feed) = (last, bytes32(feed));
+            context.spot = _spotOf(spots, context.feed);
+            context.params = _paramsOf(risk, context.feed);
+            buckets = new Bucket[](count);
+            _load(buckets, context, positions[first:last], risk[context.params]);
         }
     }
 
-    function _closeOutShift(RiskParams calldata params, Context memory context, uint256 tau)
-        private
-        pure
-        returns (uint256)
-    {
-        // a time of 2^64 or more has let everything expire, and there is nothing to shift
-        uint256 age = context.time > context.markedAt ? context.time - context.markedAt : 0;
-        return ScenarioPrice.closeOutShift(params.shiftBase, params.shiftPerRootHour, age, tau);
+    /// @dev Loads the buckets of these positions, all of one feed.
+    function _load(
+        Bucket[] memory buckets,
+        Context memory context,
+        Position[] calldata held,
+        RiskParams calldata params
+    ) private pure {
+        unchecked {
+            for (uint256 b = 0; b < buckets.length; ++b) {
+                uint256 expiry = _expiry(held, 0);
+                uint256 size = 1;
+                while (size < held.length && _expiry(held, size) == expiry) ++size;
+                Bucket memory bucket = buckets[b];
+                RiskArrays.load(bucket, held[:size], context.spot, context.time, params.lookAhead);
+                if (context.favoured == 0) {
+                    RiskArrays.revalue(bucket);
+                } else {
+                    uint256 shift = ScenarioPrice.closeOutShift(
+                        params.shiftBase,
+                        params.shiftPerRootHour,
+                        context.rootHours,
+                        // within a day of expiry vol scenarios grow no more, the shift does
+                        bucket.tau < 1 days ? ScenarioPrice.rootOfMonth(bucket.tau) : bucket.growth
+                    );
+                    RiskArrays.shift(bucket, shift, context.favoured);
+                }
+                held = held[size:];
+            }
+        }
     }
 
     function _expiry(Position[] calldata held, uint256 i) private pure returns (uint256) {
@@ -294,10 +306,7 @@ contract RiskEngine is IRiskEngine {
     function _worth(Bucket[] memory buckets) private pure returns (int256 worth) {
         unchecked {
             for (uint256 b = 0; b < buckets.length; ++b) {
-                Series[] memory all = buckets[b].series;
-                for (uint256 i = 0; i < all.length; ++i) {
-                    worth += all[i].quantity * all[i].value; // < 2^248
-                }
+                worth += buckets[b].worth; // < 2^248
             }
         }
     }
@@ -363,14 +372,13 @@ contract RiskEngine is IRiskEngine {
         (Move memory move, uint256 mode) = _move(buckets, context, params, scenario);
         int256 change;
         int256[5] memory quantities;
-        for (uint256 i = 0; i < buckets.length; ++i) {
-            Bucket memory bucket = buckets[i];
-            Series[] memory all = bucket.series;
-            for (uint256 j = 0; j < all.length; ++j) {
-                quantities[all[j].kind] += all[j].quantity;
+        unchecked {
+            for (uint256 i = 0; i < buckets.length; ++i) {
+                Bucket memory bucket = buckets[i];
+                RiskArrays.count(quantities, bucket);
+                if (scenario.outliving && !bucket.outlives) continue;
+                change += RiskArrays.changeIn(bucket, params, move, mode); // < 2^248
             }
-            if (scenario.outliving && !bucket.outlives) continue;
-            change += RiskArrays.changeIn(bucket, params, move, mode);
         }
         uint256 index = scenario.node == 0 ? scenario.number : RiskMoves.GRID;
         return

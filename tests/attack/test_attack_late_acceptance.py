@@ -74,7 +74,7 @@ def test_silence_is_answered_on_chain_a_third_into_the_box() -> None:
     world.reconnect()
     world.deliver_all()
     for side in Party:
-        world.bob.channel = attrs.evolve(world.bob.channel, mode=Mode.NORMAL)
+        world.bob.channel = attrs.evolve(world.bob.channel, halts=())
         assert world.trade(side, make_trade(make_leg(-1 if side is A else 1))) > 2
 
 

@@ -144,7 +144,7 @@ def signed_state(each: Checkpoint) -> list[Any]:
     terms, state = each.terms, each.newest.state
     return [
         *(flat(terms.signer_a), flat(terms.signer_b), terms.struct_hash),
-        *(state.nonce, state.valid_until, state.portfolio.struct_hash),
+        *(state.nonce, state.valid_until, state.portfolio_hash),
     ]
 
 

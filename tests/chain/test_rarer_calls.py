@@ -17,7 +17,6 @@ from channels.protocol.calls import (
     Checkpoint,
     CheckpointMany,
     Close,
-    CoSigned,
     Dispute,
     DisputeFor,
     OpenWithPermit,
@@ -193,8 +192,8 @@ async def test_many_checkpoints_skip_the_bad_ones(world: World) -> None:
             return Checkpoint(terms=terms, newest=world.cosigned(terms, nonce, portfolio))
 
         forged = each(two, 9)
-        stolen = CoSigned(
-            state=forged.newest.state,
+        stolen = attrs.evolve(
+            forged.newest,
             signature_a=forged.newest.signature_b,
             signature_b=forged.newest.signature_a,
         )

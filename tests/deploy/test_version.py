@@ -12,4 +12,5 @@ from tests.conftest import ROOT
 def test_one_version() -> None:
     metadata = configparser.ConfigParser()
     metadata.read(ROOT / "setup.cfg")
-    assert channels.__version__ == VERSION == metadata["metadata"]["version"]
+    assert metadata["metadata"]["version"] == "attr: channels.version.VERSION"
+    assert channels.__version__ == VERSION

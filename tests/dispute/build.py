@@ -8,11 +8,11 @@ from typing import Any
 import attrs
 
 from channels.dispute import Evidence
-from channels.protocol.calls import CoSigned
+from channels.protocol.calls import CoSigned, CoSignedHash
 from channels.protocol.eip712 import Address, keccak
 from channels.protocol.facts import ChannelView, Head, OnChainPhase
 from channels.protocol.signing import LocalSigner
-from channels.protocol.terms import Domain, Terms, channel_id
+from channels.protocol.terms import Domain, RiskParams, Terms, channel_id, hash_risk_params
 from channels.protocol.types import Party, Portfolio, Position, Spot, State, feed_id
 
 WAD = 10**18
@@ -28,6 +28,7 @@ PENALTY = 500 * UNIT
 ETH = feed_id("ETH-USD")
 BTC = feed_id("BTC-USD")
 EXPIRY = T0 + 30 * DAY
+RISK = tuple(RiskParams(feed=feed) for feed in sorted((ETH, BTC)))
 
 
 def key(name: str) -> LocalSigner:
@@ -63,7 +64,7 @@ def make_terms(salt: int = 0, **changes: Any) -> Terms:
         max_in_flight=16,
         stale_penalty=PENALTY,
         default_penalty_bps=500,
-        risk_hash=keccak(b"risk"),
+        risk_hash=hash_risk_params(RISK),
         salt=salt.to_bytes(32, "big"),
     )
     return attrs.evolve(terms, **changes)
@@ -123,9 +124,14 @@ def co_signed(
     )
 
 
-def evidence(*states: CoSigned, terms: Terms = TERMS, **fields: Any) -> Evidence:
-    """Evidence of these states."""
-    return Evidence(terms=terms, states=states, **fields)
+def evidence(
+    *states: CoSigned | CoSignedHash,
+    terms: Terms = TERMS,
+    risk: tuple[RiskParams, ...] = RISK,
+    **fields: Any,
+) -> Evidence:
+    """Evidence of these states, with the margin parameters agreed."""
+    return Evidence(terms=terms, states=states, risk=risk, **fields)
 
 
 def make_head(time: int = T0, number: int = 100) -> Head:

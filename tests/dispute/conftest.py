@@ -16,6 +16,7 @@ from channels.dispute import (
     AlertCode,
     Monitor,
     Pace,
+    PriceSource,
     Report,
     open_monitor,
 )
@@ -93,9 +94,11 @@ def standing(chain: FakeChain, records: FakeRecords) -> Standing:
     """Open a monitor over ``chain`` and ``records`` that writes down all it says."""
 
     @asynccontextmanager
-    async def opened(pace: Pace | None = None) -> AsyncIterator[Stand]:
+    async def opened(
+        pace: Pace | None = None, prices: PriceSource | None = None
+    ) -> AsyncIterator[Stand]:
         async with (
-            open_monitor(chain, records=records, pace=pace) as monitor,
+            open_monitor(chain, records=records, pace=pace, prices=prices) as monitor,
             trio.open_nursery() as nursery,
         ):
             stand = Stand(chain, records, monitor)

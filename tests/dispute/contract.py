@@ -10,7 +10,9 @@ from typing import Any
 
 import attrs
 
-from channels.protocol.calls import Call, Checkpoint, Claim, Close, Dispute, Settle
+from channels.chain.contracts import SpotReading
+from channels.chain.jobs import Intent
+from channels.protocol.calls import Call, CallMargin, Checkpoint, Claim, Close, Dispute, Settle
 from channels.protocol.eip712 import keccak
 from channels.protocol.facts import (
     ChainEvent,
@@ -18,13 +20,14 @@ from channels.protocol.facts import (
     ChannelView,
     Checkpointed,
     DisputeStarted,
+    MarginCalled,
     OnChainPhase,
     PayoutClaimed,
     PositionsSettled,
 )
 from channels.protocol.terms import Domain, Terms, channel_id
-from channels.protocol.types import EMPTY_PORTFOLIO, Party, Portfolio
-from tests.dispute.build import GRACE, WAD
+from channels.protocol.types import EMPTY_PORTFOLIO, Party, Portfolio, State
+from tests.dispute.build import GRACE, HOUR, WAD
 
 
 class RevertError(Exception):
@@ -39,9 +42,12 @@ class World:
     paid: dict[bytes, tuple[int, int]] = attrs.field(factory=dict)
     disputes: int = 0
     prices: dict[tuple[bytes, int], tuple[int, int]] = attrs.field(factory=dict)
+    spots: dict[bytes, SpotReading] = attrs.field(factory=dict)
 
     def copy(self) -> World:
-        return World(dict(self.views), dict(self.paid), self.disputes, dict(self.prices))
+        return World(
+            dict(self.views), dict(self.paid), self.disputes, dict(self.prices), dict(self.spots)
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -62,7 +68,15 @@ class SetPrice:
     status: int = 1
 
 
-Transaction = Call | Filing | SetPrice
+@attrs.frozen(kw_only=True)
+class SetSpot:
+    """Somebody brings a spot of this very block to the oracle."""
+
+    feed: bytes
+    price: int
+
+
+Transaction = Call | Filing | SetPrice | SetSpot | Intent
 
 
 @attrs.define(eq=False)
@@ -95,6 +109,13 @@ class FakeContract:
             case SetPrice():
                 known = (transaction.status, transaction.price * WAD)
                 block.world.prices[transaction.feed, transaction.time] = known
+            case SetSpot():
+                reading = SpotReading(price=transaction.price * WAD, observed_at=block.timestamp)
+                block.world.spots[transaction.feed] = reading
+            case Intent():
+                pass  # whoever offered a price says what it does
+            case CallMargin():
+                self._call_margin(block, transaction)
             case Checkpoint():
                 self._checkpoint(block, transaction)
             case Filing():
@@ -125,7 +146,7 @@ class FakeContract:
         open_ = view.phase in (OnChainPhase.OPEN, OnChainPhase.DISPUTED)
         if not open_ or state.nonce <= view.nonce or not in_box:
             return  # returns false
-        portfolio_hash = state.portfolio.struct_hash
+        portfolio_hash = state.portfolio_hash
         block.world.views[channel] = attrs.evolve(
             view, nonce=state.nonce, portfolio_hash=portfolio_hash
         )
@@ -135,7 +156,7 @@ class FakeContract:
             Checkpointed,
             nonce=state.nonce,
             portfolio_hash=portfolio_hash,
-            portfolio=state.portfolio if shown else None,
+            portfolio=state.portfolio if shown and isinstance(state, State) else None,
         )
 
     def _dispute(self, block: Block, filing: Filing) -> None:
@@ -172,6 +193,30 @@ class FakeContract:
             deadline=deadline,
             count=block.world.disputes,
             portfolio=portfolio,
+        )
+
+    def _call_margin(self, block: Block, call: CallMargin) -> None:
+        """Take any call for granted but for its channel, its portfolio and its time."""
+        channel = channel_id(self.domain, call.terms)
+        view = self.view(block, channel)
+        if view.portfolio_hash != call.portfolio.struct_hash:
+            raise RevertError("PortfolioMismatch")
+        if view.cure_end(call.party):
+            raise RevertError("CallUndecided")
+        cure_end = -(-(block.timestamp + call.terms.cure_window) // HOUR) * HOUR
+        block.world.views[channel] = (
+            attrs.evolve(view, cure_end_a=cure_end)
+            if call.party is Party.A
+            else attrs.evolve(view, cure_end_b=cure_end)
+        )
+        self._event(
+            block,
+            call.terms,
+            MarginCalled,
+            party=call.party,
+            cure_end=cure_end,
+            equity=0,
+            maintenance=1,
         )
 
     @staticmethod

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import attrs
 import trio
 
-from channels.chain.jobs import JobFailed, JobStalled, JobUpdate
+from channels.chain.contracts import SpotReading
+from channels.chain.jobs import Intent, JobFailed, JobStalled, JobUpdate
 from channels.chain.records import Stage
 from channels.errors import (
     ContractRevertedError,
@@ -27,18 +28,28 @@ from channels.protocol.facts import (
     OnChainPhase,
 )
 from channels.protocol.terms import Domain, Terms, channel_id
-from tests.dispute.build import DEPOSIT, DOMAIN, T0
+from tests.dispute.build import DEPOSIT, DOMAIN, T0, place
 from tests.dispute.contract import (
     Block,
     FakeContract,
     Filing,
     RevertError,
     SetPrice,
+    SetSpot,
     Transaction,
     World,
 )
 
-__all__ = ["FINALITY", "SLOT", "FakeChain", "FakeJob", "FakeRecords", "Filing", "SetPrice"]
+__all__ = [
+    "FINALITY",
+    "SLOT",
+    "FakeChain",
+    "FakeJob",
+    "FakeRecords",
+    "Filing",
+    "SetPrice",
+    "SetSpot",
+]
 
 SLOT = 12
 FINALITY = 4
@@ -47,7 +58,7 @@ FINALITY = 4
 
 @attrs.define
 class FakeJob:
-    call: Call
+    call: Call | Intent
     stage: int = Stage.INTENT
 
 
@@ -61,22 +72,25 @@ class FakeChain:
     """A chain whose every block the test mines.
 
     ``hide_logs`` mines blocks whose events nobody is told of. ``down`` fails every read;
-    ``failing`` counts reads of a name still to fail. With ``takes`` False no job of ours is mined.
+    ``failing`` counts reads of a name still to fail. With ``takes`` False no job of ours is mined,
+    with ``refuses`` True every one reverts.
     With ``lagging`` True nobody is told of blocks, though the head moves.
     """
 
     def __init__(self, domain: Domain = DOMAIN, *, time: int = T0) -> None:
         self.domain = domain
+        self.account = place("monitor")
         self._contract = FakeContract(domain)
         self.transactions = self
         self.trouble: Exception | None = None
         self.hide_logs = self.down = self.lagging = False
         self.takes = True
+        self.refuses = False
         self.store_broken = False
         self.failing: Counter[str] = Counter()
         self.poisoned: set[bytes] = set()
         self.reads: Counter[str] = Counter()
-        self.sent: list[tuple[bytes, Call]] = []
+        self.sent: list[tuple[bytes, Call | Intent]] = []
         self.jobs: dict[bytes, FakeJob] = {}
         self.generation = 0
         self._fork = 0
@@ -165,6 +179,24 @@ class FakeChain:
         if self.failing["oracle"]:
             raise ContractRevertedError("the oracle fails", reason="Reverted")
         return Answer(*self._at(block).world.prices.get((feed, time), (0, 0)))
+
+    async def spot(self, feed: bytes, block: bytes) -> SpotReading | None:
+        await self._read("spot")
+        if self.failing["oracle"]:
+            raise ContractRevertedError("the oracle fails", reason="Reverted")
+        return self._at(block).world.spots.get(feed)
+
+    async def transact(self, intent: Intent, *, key: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.store_broken:
+            raise StorageError("disk full")
+        if key not in self.jobs:
+            self.jobs[key] = FakeJob(intent)
+            self.sent.append((key, intent))
+
+    async def forget(self, key: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        assert self.jobs.pop(key).stage in (Stage.FINAL, Stage.FAILED)
 
     async def submit(self, call: Call, *, key: bytes) -> None:
         await trio.lowlevel.checkpoint()
@@ -262,6 +294,8 @@ class FakeChain:
     def _execute(self, block: Block, key: bytes, transaction: Transaction) -> None:
         before, events = block.world.copy(), len(block.events)
         try:
+            if key and self.refuses:
+                raise RevertError("refused")
             self._contract.apply(block, transaction)
         except RevertError as error:
             block.world = before

@@ -10,11 +10,21 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from channels.dispute import AlertCode, Monitor, open_monitor
-from channels.protocol.calls import Checkpoint
+from channels.protocol.calls import Checkpoint, CoSigned
 from channels.protocol.facts import OnChainPhase
-from tests.dispute.build import ID, TERMS, co_signed, evidence
+from channels.protocol.types import Party
+from tests.dispute.build import (
+    ETH,
+    EXPIRY,
+    ID,
+    TERMS,
+    co_signed,
+    evidence,
+    make_portfolio,
+    put,
+)
 from tests.dispute.conftest import filing
-from tests.dispute.fakes import SLOT, FakeChain, FakeRecords
+from tests.dispute.fakes import SLOT, FakeChain, FakeRecords, SetPrice, SetSpot
 
 NONCES = st.integers(1, 12)
 STEPS = st.one_of(
@@ -33,13 +43,20 @@ STEPS = st.one_of(
     st.tuples(st.just("mempool lost"), st.just(0)),
     st.tuples(st.just("restart"), st.just(0)),
     st.tuples(st.just("time passes"), st.integers(1, 60)),
+    st.tuples(st.just("spot"), st.sampled_from((500, 1_200, 3_000))),
+    st.tuples(st.just("no spot is read"), st.integers(0, 3)),
 )
 
 
 class History:
-    """One run: what was done, and what the monitor has promised."""
+    """One run: what was done, and what the monitor has promised.
 
-    def __init__(self) -> None:
+    In every state A is long so many ``puts``; short of five of them B is called for margin when the
+    market falls.
+    """
+
+    def __init__(self, puts: int) -> None:
+        self.positions = (put(puts),) if puts else ()
         self.chain = FakeChain()
         self.chain.open(TERMS)
         self.chain.mine(blocks=8)
@@ -53,23 +70,27 @@ class History:
         opened = open_monitor(self.chain, records=self.records)
         self.monitor = await self.stack.enter_async_context(opened)
 
+    def state(self, nonce: int, valid_until: int = 0) -> CoSigned:
+        portfolio = make_portfolio(nonce, *self.positions)
+        return co_signed(nonce, portfolio, valid_until=valid_until)
+
     async def step(self, what: str, number: int) -> None:
         chain = self.chain
         match what:
             case "mine":
                 chain.mine(blocks=number)
             case "watch" if not self.records.broken:
-                await self.monitor.watch(evidence(co_signed(number)))
+                await self.monitor.watch(evidence(self.state(number), side=Party.A))
                 self.permanent = max(self.permanent, number)
                 self.known.add(number)
             case "watch boxed" if not self.records.broken:
                 # Even nonces are boxed here, so that no nonce has two states.
-                boxed = co_signed(number + 100, valid_until=chain.time + 5 * SLOT)
+                boxed = self.state(number + 100, chain.time + 5 * SLOT)
                 await self.monitor.watch(evidence(boxed))
             case "file":
-                chain.mine(filing(co_signed(number)))
+                chain.mine(filing(self.state(number)))
             case "they record":
-                chain.mine(Checkpoint(terms=TERMS, newest=co_signed(number)))
+                chain.mine(Checkpoint(terms=TERMS, newest=self.state(number)))
             case "reorg" | "reorg, dropping":
                 chain.reorg(number, keep=what == "reorg")
             case "finality breaks":
@@ -90,12 +111,17 @@ class History:
                 await self.start()
             case "time passes":
                 await trio.sleep(number)
+            case "spot":
+                chain.mine(SetSpot(feed=ETH, price=number))
+            case "no spot is read":
+                chain.failing["spot"] = number
         await wait_all_tasks_blocked()
 
     async def end(self) -> None:
         chain = self.chain
         chain.hide_logs = chain.down = self.records.broken = False
         chain.takes = True
+        chain.failing.clear()
         await trio.sleep(30)
         for _ in range(3):
             chain.mine()
@@ -107,6 +133,9 @@ class History:
             return
         assert view.nonce >= self.permanent
         chain.mine(time=view.deadline)
+        if self.positions:
+            await wait_all_tasks_blocked()
+            chain.mine(SetPrice(feed=ETH, time=EXPIRY, price=2_000), time=EXPIRY)
         for _ in range(3):
             await wait_all_tasks_blocked()
             chain.mine()
@@ -123,10 +152,10 @@ class History:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(STEPS, max_size=14))
-def test_the_newest_state_stands_whatever_happened(steps: list[tuple[str, int]]) -> None:
+@given(st.lists(STEPS, max_size=14), st.sampled_from((0, 5)))
+def test_the_newest_state_stands_whatever_happened(steps: list[tuple[str, int]], puts: int) -> None:
     async def run() -> None:
-        history = History()
+        history = History(puts)
         await history.start()
         try:
             for what, number in steps:

@@ -26,17 +26,17 @@ from channels.errors import (
     SchemaVersionError,
     StorageError,
 )
-from channels.protocol.calls import CoSigned
+from channels.protocol.calls import CoSigned, CoSignedHash
 from channels.protocol.channel import Phase, Timing, new_channel
 from channels.protocol.codec import pack, unpack
 from channels.protocol.facts import OnChainPhase
 from channels.protocol.ledger import Entry, Full
 from channels.protocol.signing import Signature
-from channels.protocol.terms import Opening, RiskParams
+from channels.protocol.terms import Opening
 from channels.protocol.types import Party
 from tests.dispute.build import (
     DOMAIN,
-    ETH,
+    RISK,
     T0,
     TERMS,
     co_signed,
@@ -183,9 +183,21 @@ def test_damaged_and_foreign_records_have_names() -> None:
     with pytest.raises(StorageError):
         decode_watched(pack([1, 2, 3]))
     later = unpack(record)
-    later[0] = 2
+    later[0] = 4
     with pytest.raises(SchemaVersionError):
         decode_watched(pack(later))
+
+
+def test_margin_parameters_are_kept_if_they_are_the_agreed_ones() -> None:
+    offered = evidence(co_signed(5), risk=RISK[::-1])
+    check_evidence(offered, DOMAIN)
+    watched = FRESH.with_evidence(offered)
+    assert (FRESH.risk, watched.risk) == ((), RISK)
+    assert decode_watched(encode_watched(watched)) == watched
+    assert watched.with_evidence(evidence(co_signed(7), risk=())).risk == RISK
+    other = (RISK[0], attrs.evolve(RISK[1], im_factor=10**18))
+    with pytest.raises(InvalidValueError, match="margin parameters"):
+        check_evidence(evidence(co_signed(5), risk=other), DOMAIN)
 
 
 @pytest.mark.parametrize("side", list(Party))
@@ -203,11 +215,11 @@ def test_a_peers_channel_hands_over_all_it_holds(side: Party) -> None:
         domain=DOMAIN,
         side=side,
         opening=opening,
-        risk=(RiskParams(feed=ETH),),
+        risk=RISK,
         timing=Timing(),
         phase=Phase.IDLE,
     )
-    assert evidence_of(channel) == Evidence(terms=TERMS, side=side)
+    assert evidence_of(channel) == Evidence(terms=TERMS, side=side, risk=RISK)
     ledger = channel.ledger.with_full(Full(state=full.state, mine=mine(full), theirs=theirs(full)))
     ledger = ledger.with_entry(Entry(value=entry.state, mine=mine(entry), theirs=theirs(entry)))
     ledger = ledger.with_entry(Entry(value=half.state, mine=mine(half)))
@@ -215,3 +227,48 @@ def test_a_peers_channel_hands_over_all_it_holds(side: Party) -> None:
     assert handed.states == (full, entry)
     assert half.state.portfolio in handed.portfolios
     check_evidence(handed, DOMAIN)
+
+
+def sealed(state: CoSigned) -> CoSignedHash:
+    """What a tower has of a state whose portfolio it was not shown."""
+    return CoSignedHash(
+        state=state.state.sealed, signature_a=state.signature_a, signature_b=state.signature_b
+    )
+
+
+def test_a_state_known_by_its_hash_alone_takes_its_place_among_the_others() -> None:
+    shown, newer = co_signed(5), sealed(co_signed(9))
+    check_evidence(evidence(shown, newer), DOMAIN)
+    watched = start_watching(evidence(), DOMAIN).with_evidence(evidence(shown, newer))
+    assert watched.permanent == newer
+    assert watched.acceptable(8, T0) == (newer,)
+    assert watched.portfolio_of(newer) is None
+    assert decode_watched(encode_watched(watched)) == watched
+    # The whole state has the same hash: no rival, and its portfolio is learnt.
+    taught = watched.with_evidence(evidence(co_signed(9)))
+    assert taught.rival is None
+    assert taught.portfolio_of(newer) == co_signed(9).state.portfolio
+
+
+def test_a_hash_with_a_signature_of_something_else_is_refused() -> None:
+    wrong = attrs.evolve(sealed(co_signed(9)), signature_a=co_signed(5).signature_a)
+    with pytest.raises(BadSignatureError):
+        check_evidence(evidence(wrong), DOMAIN)
+
+
+def test_records_of_earlier_versions_still_load() -> None:
+    watched = FRESH.with_evidence(
+        evidence(co_signed(5), co_signed(8, valid_until=T0 + 60), side=Party.A, risk=()), time=T0
+    )
+    version, fields = unpack(encode_watched(watched))
+    assert (version, fields[-1]) == (3, [])
+    # Version 2 had no states known by their hash alone, version 1 no margin parameters either.
+    second = [
+        *fields[:3],
+        *(None if each is None else each[1:] for each in fields[3:6]),
+        *fields[6:],
+    ]
+    assert decode_watched(pack([2, second])) == watched
+    assert decode_watched(pack([1, second[:-1]])) == watched
+    with pytest.raises(StorageError):
+        decode_watched(pack([1, second]))

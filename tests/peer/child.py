@@ -257,6 +257,8 @@ async def trader(config: dict[str, Any], answered: Answered) -> None:
                 accept_opening=accept_opening,
                 accept_trade=_accept_trade,
                 clock=market.clock,
+                credit=None,
+                breaker=None,
             ) as peer,
             trio.open_nursery() as nursery,
         ):

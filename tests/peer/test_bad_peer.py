@@ -1,7 +1,7 @@
 """A hostile client on Bob's socket: whatever it sends, Alice's channel stays as it was, and trades.
 
-The client has no library on its side: raw sockets and frames. Where it claims to be Alice it even
-says her Hello, which nothing proves wrong until TLS does; then only her signature counts.
+The client has no library on its side but for TLS and the proof: raw bytes and frames. Where it
+poses as Alice it even has her key.
 """
 
 from __future__ import annotations
@@ -34,16 +34,18 @@ from channels.errors import (
     PeerTimeoutError,
     UnexpectedMessageError,
     UnknownMessageError,
+    UnprovedPeerError,
     UnsupportedVersionError,
 )
+from channels.peer import connections as connections_module
 from channels.peer import session as session_module
 from channels.protocol import codec
 from channels.protocol import messages as m
 from channels.protocol.changes import Marks, Remark, SeriesMark, Trade, TradeLeg, apply
-from channels.protocol.eip712 import Address
+from channels.protocol.proofs import Role, SessionProof
 from channels.protocol.signing import LocalSigner, Signature
 from channels.protocol.types import Closing, Party, State
-from channels.transport.limits import LinkLimits, RateLimit
+from channels.transport import LinkLimits, RateLimit, Secured, dial_tls
 from tests.chain.world import World
 from tests.peer.world import (
     FEED,
@@ -71,9 +73,17 @@ def frame(payload: bytes) -> bytes:
 class Raw:
     """A socket and no manners."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self.stream = stream
+    def __init__(self, secured: Secured) -> None:
+        self.stream = secured.stream
+        self.binding = secured.binding
         self._buffer = b""
+
+    def read_little(self) -> None:
+        """Have the kernel take next to nothing for us."""
+        assert isinstance(self.stream, trio.SSLStream)
+        self.stream.transport_stream.setsockopt(
+            trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4_096
+        )
 
     async def send(self, *messages: m.Message) -> None:
         await self.stream.send_all(b"".join(frame(codec.encode(each)) for each in messages))
@@ -115,23 +125,37 @@ class Raw:
 
 
 @asynccontextmanager
-async def hostile(pair: Pair, hello: Address | None = STRANGER.address) -> AsyncIterator[Raw]:
+async def hostile(pair: Pair, key: LocalSigner | None = STRANGER) -> AsyncIterator[Raw]:
     """Connect to Bob, and say Hello unless told not to."""
     host, port = str(pair.b.listen).rsplit(":", 1)
-    async with await trio.open_tcp_stream(host, int(port)) as stream:
-        raw = Raw(stream)
-        if hello is not None:
-            await raw.send(hello_of(pair.world, hello))
+    secured = await dial_tls(await trio.open_tcp_stream(host, int(port)))
+    async with secured.stream:
+        raw = Raw(secured)
+        challenge = await raw.receive()
+        assert isinstance(challenge, m.Challenge)
+        if key is not None:
+            await raw.send(hello_of(pair.world, key, raw.binding, challenge))
             assert isinstance(await raw.receive(), m.Hello)
         yield raw
 
 
-def hello_of(world: World, signer: Address, **changes: Any) -> m.Hello:
+def hello_of(
+    world: World, key: LocalSigner, certificate: bytes, challenge: m.Challenge, **changes: Any
+) -> m.Hello:
+    proof = SessionProof(
+        role=Role.CLIENT,
+        certificate=certificate,
+        client_challenge=NOTHING,
+        server_challenge=challenge.challenge,
+        client=key.address,
+    )
     hello = m.Hello(
-        signer=signer,
+        signer=key.address,
         chain_id=world.domain.chain_id,
         adjudicator=world.domain.adjudicator,
         software="rubbish/1.0",
+        challenge=NOTHING,
+        proof=key.sign_digest(world.domain.digest(proof)),
     )
     return attrs.evolve(hello, **changes)
 
@@ -175,7 +199,7 @@ async def test_bytes_that_are_no_frame(
     sent: bytes, error: type[FrameError], greeted: bool, world: World, tmp_path: Path
 ) -> None:
     async with trading(world, tmp_path) as pair:
-        async with hostile(pair, STRANGER.address if greeted else None) as raw:
+        async with hostile(pair, STRANGER if greeted else None) as raw:
             await raw.stream.send_all(sent)
             assert type(await told(pair.bob, error)) is error
             await raw.dropped()
@@ -234,7 +258,7 @@ async def test_valid_messages_with_one_byte_changed(world: World, tmp_path: Path
     async with trading(world, tmp_path) as pair:
         whole = codec.encode(half_signed_trade(pair, STRANGER))
         for at in range(0, len(whole), 7):
-            async with hostile(pair, world.signer_a.address) as raw:
+            async with hostile(pair, world.signer_a) as raw:
                 broken = bytearray(whole)
                 broken[at] ^= 0x55
                 await raw.stream.send_all(frame(bytes(broken)))
@@ -264,7 +288,8 @@ async def test_hello_of_another_world(
 ) -> None:
     async with trading(world, tmp_path) as pair:
         async with hostile(pair, None) as raw:
-            await raw.send(hello_of(world, world.signer_a.address, **changes))
+            challenge = m.Challenge(challenge=NOTHING)
+            await raw.send(hello_of(world, world.signer_a, raw.binding, challenge, **changes))
             assert "the peer is on chain" in (await raw.error()).text
             await raw.dropped()
         await told(pair.bob, UnexpectedMessageError)
@@ -277,7 +302,7 @@ async def test_silence_before_hello(
     monkeypatch.setattr(session_module, "HELLO_TIMEOUT", 0.1)
     async with trading(world, tmp_path) as pair:
         async with hostile(pair, None) as raw:
-            assert "no Hello" in (await raw.error()).text
+            assert "no Hello within" in (await raw.error()).text
             await raw.dropped()
         await told(pair.bob, PeerTimeoutError)
         await unharmed(pair)
@@ -285,18 +310,47 @@ async def test_silence_before_hello(
 
 async def test_second_hello_changes_nothing(world: World, tmp_path: Path) -> None:
     async with trading(world, tmp_path) as pair, hostile(pair) as raw:
-        await raw.send(hello_of(world, world.signer_a.address))
+        challenge = m.Challenge(challenge=NOTHING)
+        await raw.send(hello_of(world, world.signer_a, raw.binding, challenge))
         await raw.send(m.Confirm(channel_id=pair.channel.channel_id, nonce=1, signature=JUNK))
         assert "another counterparty" in (await raw.error()).text
         await unharmed(pair)
 
 
 async def test_a_false_hello_mutes_nobody(world: World, tmp_path: Path) -> None:
+    """It names Alice and signs with another key: it is told so, and hears nothing else."""
     async with trading(world, tmp_path) as pair:
-        async with AsyncExitStack() as stack:
-            for _ in range(8):
-                await stack.enter_async_context(hostile(pair, world.signer_a.address))
+        for _ in range(8):
+            async with hostile(pair, None) as raw:
+                lie = hello_of(world, STRANGER, raw.binding, m.Challenge(challenge=NOTHING))
+                await raw.send(attrs.evolve(lie, signer=world.signer_a.address))
+                assert (await raw.error()).text.startswith("UnprovedPeerError")
+                with pytest.raises(trio.EndOfChannel):
+                    await raw.receive()
+            await told(pair.bob, UnprovedPeerError)
+        await unharmed(pair)
+
+
+async def test_two_doubles_with_the_key_mute_nobody(world: World, tmp_path: Path) -> None:
+    async with trading(world, tmp_path) as pair:
+        async with hostile(pair, world.signer_a), hostile(pair, world.signer_a):
             await unharmed(pair)
+        await unharmed(pair)
+
+
+async def test_of_too_many_connections_of_one_signer_the_oldest_goes(
+    world: World, tmp_path: Path
+) -> None:
+    async with trading(world, tmp_path) as pair, AsyncExitStack() as stack:
+        first = await stack.enter_async_context(hostile(pair))
+        others = [
+            await stack.enter_async_context(hostile(pair))
+            for _ in range(connections_module.MAX_SESSIONS)
+        ]
+        await first.dropped()
+        for each in others:
+            await each.send(m.Ping(token=1))
+            assert await each.receive() == m.Pong(token=1)
         await unharmed(pair)
 
 
@@ -415,7 +469,7 @@ async def test_bad_proposals_are_named(
     async with trading(world, tmp_path) as pair:
         before = pair.bob.channel.state.ledger
         message = half_signed_trade(pair, signer or world.signer_a, **changes)
-        async with hostile(pair, world.signer_a.address) as raw:
+        async with hostile(pair, world.signer_a) as raw:
             await raw.send(message)
             answer = await raw.error()
             assert answer.text.startswith(error.__name__)
@@ -430,7 +484,7 @@ async def test_signature_with_a_flipped_bit(world: World, tmp_path: Path) -> Non
         message = half_signed_trade(pair, world.signer_a)
         good = message.proposal.signature.compact
         flipped = good[:32] + bytes([good[32] ^ 0x80]) + good[33:]
-        async with hostile(pair, world.signer_a.address) as raw:
+        async with hostile(pair, world.signer_a) as raw:
             bad = attrs.evolve(message.proposal, signature=Signature(flipped))
             await raw.send(attrs.evolve(message, proposal=bad))
             assert (await raw.error()).text.startswith("BadSignatureError")
@@ -494,7 +548,7 @@ async def test_anything_out_of_order_changes_nothing(
 ) -> None:
     async with trading(world, tmp_path) as pair:
         before = attrs.evolve(pair.bob.channel.state, head=None)
-        async with hostile(pair, world.signer_a.address) as raw:
+        async with hostile(pair, world.signer_a) as raw:
             await raw.send(build(pair.channel.channel_id), m.Ping(token=1))
             with trio.fail_after(PATIENCE):
                 while await raw.receive() != m.Pong(token=1):
@@ -546,7 +600,7 @@ async def test_flood_of_requests_keeps_few_makers(world: World, tmp_path: Path) 
             waiting -= 1
 
     async with trading(world, tmp_path, bob={"maker": slow}) as pair:
-        async with hostile(pair, world.signer_a.address) as raw:
+        async with hostile(pair, world.signer_a) as raw:
             requests = [
                 m.RequestForQuote(
                     channel_id=pair.channel.channel_id,
@@ -588,9 +642,9 @@ async def test_silent_but_honest_connection_is_kept(world: World, tmp_path: Path
 async def test_never_reading(world: World, tmp_path: Path) -> None:
     """It asks for answers and takes none: what waits for it is bounded, and then it is dropped."""
     async with trading(world, tmp_path) as pair:
-        async with hostile(pair) as raw:
-            raw.stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4_096)
-            (session,) = pair.bob.peer._connections._sessions[STRANGER.address]
+        async with hostile(pair, world.signer_a) as raw:
+            raw.read_little()
+            session = pair.bob.peer._connections._sessions[world.signer_a.address][-1]
             most = 0
             with trio.fail_after(PATIENCE), suppress(trio.BrokenResourceError):
                 while True:
@@ -605,8 +659,8 @@ PINGS = frame(codec.encode(m.Ping(token=2**63))) * 1_000
 
 async def test_never_reading_and_never_asking(world: World, tmp_path: Path) -> None:
     """As Alice's double it is sent all she is sent, reads none of it, and holds up nothing."""
-    async with trading(world, tmp_path) as pair, hostile(pair, world.signer_a.address) as raw:
-        raw.stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4_096)
+    async with trading(world, tmp_path) as pair, hostile(pair, world.signer_a) as raw:
+        raw.read_little()
         for _ in range(20):
             await trade(pair.alice)
             await trade(pair.alice, -1)

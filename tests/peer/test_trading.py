@@ -8,7 +8,7 @@ import attrs
 import pytest
 import trio
 
-import channels.peer.peer as peer_module
+import channels.peer.news as news_module
 from channels.chain.contracts import Token
 from channels.errors import (
     IllegalCommandError,
@@ -542,7 +542,7 @@ async def test_events_come_in_order_without_gap(world: World, tmp_path: Path) ->
 async def test_a_slow_reader_sees_the_gap(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peer_module, "EVENT_BUFFER", 2)
+    monkeypatch.setattr(news_module, "EVENT_BUFFER", 2)
     async with trading(world, tmp_path) as pair, pair.alice.peer.events() as events:
         for _ in range(3):
             await trade(pair.alice)

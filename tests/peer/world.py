@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from channels.chain.client import EthereumChain
-from channels.dispute import Monitor, open_monitor
+from channels.dispute import Monitor, PriceSource, open_monitor
 from channels.errors import ChannelsError
 from channels.peer import (
     Leg,
@@ -135,7 +135,9 @@ class Trader:
         return self.world.signer_a if self.side is Party.A else self.world.signer_b
 
     @asynccontextmanager
-    async def running(self, *, monitored: bool = False, **options: Any) -> AsyncIterator[Desk]:
+    async def running(
+        self, *, monitored: bool = False, prices: PriceSource | None = None, **options: Any
+    ) -> AsyncIterator[Desk]:
         account = self.world.a if self.side is Party.A else self.world.b
         async with (
             open_store(self.store_path) as store,
@@ -144,7 +146,7 @@ class Trader:
         ):
             monitor = None
             if monitored:
-                watching = open_monitor(chain, records=store.records("monitor"))
+                watching = open_monitor(chain, records=store.records("monitor"), prices=prices)
                 monitor = await stack.enter_async_context(watching)
 
             def clock() -> float:
@@ -164,6 +166,8 @@ class Trader:
                 "settlement_price": self._settlement_price,
                 "clock": clock,
                 "monitor": monitor,
+                "credit": None,
+                "breaker": None,
             }
             async with (
                 open_peer(**(settings | options)) as peer,

@@ -16,12 +16,24 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from typing import Final
 
 from channels.errors import PricingDomainError
-from channels.pricing import MAX_CARRY, MAX_PRICE, MAX_TENOR, MAX_VOL, forward_price, price
+from channels.pricing import (
+    MAX_CARRY,
+    MAX_PRICE,
+    MAX_TENOR,
+    MAX_VOL,
+    forward_price,
+    price,
+    settlement_payoff,
+)
+from channels.pricing.fixed import exp_negative, ln_ratio, mills, sqrt_years
+from channels.pricing.scenario_price import scenario_price
 from channels.units import WAD, YEAR
 from tests.conftest import start_anvil
 
+from . import branches
 from .engine import DOMAIN_ERROR, Harness
 from .generate_vectors import hostile, near_branches
 
@@ -96,10 +108,27 @@ def random_forwards(rng: random.Random) -> Iterator[Row]:
 
 
 def fixed_prices() -> Iterator[Row]:
-    """Hostile prices that are always compared, a thousand and more."""
+    """Hostile prices that are always compared, ten thousand."""
     yield from hostile()
     yield from near_branches()
+    yield from branches.prices()
     yield from outside_and_at_the_edge()
+
+
+def _exponential(y: int) -> int:
+    m, k = exp_negative(y)
+    return k << 128 | m
+
+
+PARTS: Final[dict[str, tuple[Callable[..., int], Callable[[], Iterable[Row]]]]] = {
+    "scenarioPrices": (scenario_price, branches.scenario_prices),
+    "payoffs": (settlement_payoff, lambda: branches.payoffs(1, 5_000)),
+    "lnRatios": (ln_ratio, branches.ratios),
+    "expNegatives": (_exponential, branches.exponents),
+    "millsRatios": (mills, lambda: branches.deviates(1, 2_000)),
+    "rootsOfYears": (sqrt_years, branches.times),
+}
+"""What prices are made of, and payoffs: the harness's function, Python's, rows at every branch."""
 
 
 def mismatches(
@@ -133,6 +162,8 @@ def main() -> int:
         prices, forwards = random_prices(rng), random_forwards(rng)
         found += mismatches(harness, "prices", price, fixed_prices())
         found += mismatches(harness, "forwardPrices", forward_price, forwards_at_the_edge())
+        for function, (ours, rows) in PARTS.items():
+            found += mismatches(harness, function, ours, rows())
         for done in range(0, options.count, 30_000):
             size = min(30_000, options.count - done)
             found += mismatches(harness, "prices", price, islice(prices, size))

@@ -19,6 +19,8 @@ from eth_abi.abi import decode, encode
 
 from channels.errors import PricingDomainError
 from channels.pricing import (
+    MAX_PRICE,
+    MAX_TENOR,
     RISK_BOUNDS,
     Node,
     PartyMargin,
@@ -27,16 +29,17 @@ from channels.pricing import (
     Scenario,
     ShiftedPosition,
     close_out_value,
+    portfolio_value,
     run_off_lock,
     shifted_positions,
 )
-from channels.pricing.feed_margin import FeedRisk
+from channels.pricing.feed_margin import FeedRisk, check_quantity
 from channels.units import DAY, HOUR, WAD
 from tests.conftest import start_anvil
 
 from .engine import DOMAIN_ERROR, Harness, RevertedError
 from .margin_reference import NOW, SPOTS, random_book
-from .values import BTC, At, Held, Risk
+from .values import BTC, ETH, At, Held, Risk
 
 _POSITIONS: Final = "(bytes32,uint8,uint64,uint128,int128,uint128,int128)[]"
 _SPOTS: Final = "(bytes32,uint128)[]"
@@ -147,6 +150,16 @@ def compare(engine: RiskEngine, case: Case) -> list[str]:
         ["uint256"] * 4 + ["int256"] * 2,
         lambda: attrs.astuple(model.requirements(book, spots, at, unit)),
     )
+
+    def unshifted() -> tuple[int]:
+        """At the vols signed: both parties have been called."""
+        still_open = [held for held in book if held.expiry > at]
+        for held in still_open:
+            check_quantity(held.quantity)
+        value = portfolio_value(still_open, spots, at, unit)
+        return (value.value_rounded_down_a if value.exact >= 0 else -value.value_rounded_down_b,)
+
+    check("closeOutValue", (unit, marked_at, at, Side(0)), ["int256"], unshifted)
     for side in (SideA, SideB):
         marks = (unit, marked_at, at, side)
 
@@ -220,6 +233,9 @@ def _name(
     return node, scenario.number, scenario.outliving
 
 
+_SPOT_BITS: Final = ((0, 128), (60, 90), (68, 78), (68, 78))
+
+
 def random_case(rng: random.Random) -> Case:
     """A random book under random parameters, at times beside and beyond its expiries."""
     book = random_book(rng, rng.choice((0, 1, 1, 2, 3, 5, 8, 13)))
@@ -239,6 +255,39 @@ def random_case(rng: random.Random) -> Case:
             attrs.evolve(x, vol=rng.choice((0, 1, 100 * WAD, 100 * WAD + 1, x.vol))) for x in book
         ]
     return Case(book, spots, risk, unit, at - rng.choice((0, 60, 30 * HOUR, -50)), at)
+
+
+def hostile_case(rng: random.Random) -> Case:
+    """A book from the ends of the domain: where branches are, and a step to either side of them.
+
+    Expiries about now, the look-ahead and the longest tenor; strikes about the forward, the edge of
+    the nodes and the ends of the domain; least and greatest vols, carries, quantities and spots.
+    """
+    spots = tuple(
+        At(feed=feed, price=min(int(2 ** rng.uniform(*rng.choice(_SPOT_BITS))), MAX_PRICE))
+        for feed in (BTC, ETH)
+    )
+    risk = tuple(_random_risk(rng, each) for each in (Risk(feed=BTC), Risk()))
+    book = {}
+    for _ in range(rng.choice((1, 2, 3, 5, 8, 12))):
+        place = rng.randrange(2)
+        (feed, spot), look_ahead = attrs.astuple(spots[place]), risk[place].look_ahead
+        edge = spot * risk[place].price_range // WAD
+        strikes = (1, 2, spot, spot + edge, spot - edge, 10 * spot, int(spot * rng.gauss(1, 0.2)))
+        tau = rng.choice((0, DAY, look_ahead, 7 * DAY, 30 * DAY, MAX_TENOR))
+        held = Held(
+            feed=feed,
+            kind=rng.randrange(5),
+            expiry=NOW + tau + rng.choice((-1, 0, 0, 1)),
+            strike=min(max(rng.choice(strikes) + rng.randint(-1, 1), 1), MAX_PRICE),
+            quantity=rng.choice((-1, 1)) * rng.choice((1, WAD, int(2 ** rng.uniform(20, 112)))),
+            vol=rng.choice((0, 1, WAD // 10, WAD, 100 * WAD, int(2 ** rng.uniform(40, 66)))),
+            carry=rng.choice((0, 0, 1, -1, WAD // 10, -WAD, 100 * WAD)),
+        )
+        book[held.feed, held.expiry, held.kind, held.strike] = held
+    unit = rng.choice((1, 10**6, 10**18, 2**100))
+    marked_at = NOW - rng.choice((0, 1, HOUR, 10**8, -50, NOW))
+    return Case([book[key] for key in sorted(book)], spots, risk, unit, marked_at, NOW)
 
 
 def _random_risk(rng: random.Random, risk: Risk) -> Risk:
@@ -261,7 +310,7 @@ def main() -> int:
     try:
         engine = RiskEngine(url)
         for number in range(options.count):
-            for line in compare(engine, random_case(rng)):
+            for line in compare(engine, (hostile_case if number % 2 else random_case)(rng)):
                 found.append(line)
                 print(f"book {number}: {line}")
     finally:

@@ -57,11 +57,15 @@ def nearest(exact: Any) -> int:
 
 
 def tolerance(kind: int, forward: int, strike: int, vol: int, tau: int) -> int:
-    """Greatest difference in wei that the engine's documentation allows."""
-    if kind == 4:
+    """Greatest difference in wei that the engine's documentation allows.
+
+    Options: 2 wei, and 1e-23 of the smaller of forward and strike where that is more, beyond
+    200,000.0. Digitals: 2 wei, and 2e-28 / s of a unit more where s = vol sqrt(years) is below
+    1e-10. Forwards are exact. So are all prices without variance: payoffs.
+    """
+    if kind == 4 or vol == 0 or tau <= 0:
         return 0
     if kind < 2:
-        return 2 + min(forward, strike) // 10**23 if min(forward, strike) > 2 * 10**23 else 2
-    # 2**-92 / s of a standard normal deviate: what ln and s in Q96 leave of d2
+        return max(2, min(forward, strike) // 10**23)
     root_variance = vol / WAD * (tau / YEAR) ** 0.5
-    return 2 + int(2e-28 / root_variance * WAD)
+    return 2 if root_variance >= 1e-10 else 2 + int(2e-28 / root_variance * WAD)

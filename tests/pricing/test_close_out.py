@@ -25,7 +25,7 @@ from channels.pricing import (
 )
 from channels.units import DAY, HOUR, WAD, to_wad
 
-from .margin_reference import NOW, SPOTS, random_book, uncapped
+from .margin_reference import NOW, SPOTS, Line, random_book, uncapped
 from .values import BTC, ETH, Held, Risk
 
 USDC = 10**6
@@ -90,6 +90,42 @@ def test_one_way_for_all_strikes_of_an_expiry_and_up_on_a_tie() -> None:
     assert [x.vol > 6 * 10**17 for x in down] == [False, False, True]
     wild = [_held(Kind.CALL, 3_000, 1, 1, vol=MAX_VOL)]
     assert shifted_positions(wild, SPOTS, RISK, marked_at=NOW, at=NOW, favoured=1)[0].vol == MAX_VOL
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_way_of_one_sided_books_is_that_of_their_prices(seed: int, sign: int) -> None:
+    """Nothing is priced for these; textbook prices in floats say the same."""
+    held = [x for x in random_book(random.Random(seed), 12) if x.kind in (0, 1, 4)]
+    book = [attrs.evolve(x, quantity=sign * abs(x.quantity)) for x in held]
+    for favoured in (1, -1):
+        shifted = shifted_positions(book, SPOTS, RISK, marked_at=NOW, at=NOW, favoured=favoured)
+        for before, after in zip(book, shifted, strict=True):
+            line = Line(before, 90_000 if before.feed == BTC else 3_000, NOW, favoured)
+            gain = line.gain(line.forward, after.vol / WAD, line.tau)
+            assert gain >= -1e-9 * abs(line.quantity) * line.strike
+            assert (after.vol > before.vol) == (favoured == sign) or before.kind == Kind.FORWARD
+
+
+def test_forwards_and_what_is_not_held_settle_no_way() -> None:
+    forward, call = _held(Kind.FORWARD, 3_000, -1, 30), _held(Kind.CALL, 3_000, -2, 30)
+    nothing = attrs.evolve(_held(Kind.PUT, 3_000, 1, 30), quantity=0)
+    for book, rises in (
+        ([forward], True),
+        ([nothing], True),
+        ([call, forward, nothing], False),
+        ([attrs.evolve(call, quantity=WAD), forward, nothing], True),
+    ):
+        shifted = shifted_positions(book, SPOTS, RISK, marked_at=NOW, at=NOW, favoured=1)
+        assert [x.vol > 6 * 10**17 for x in shifted] == [rises] * len(book)
+
+
+def test_digitals_are_priced_to_find_their_way() -> None:
+    """Above the strike a digital call loses with a rising vol, far below it gains."""
+    for strike, rises in ((2_500, False), (4_500, True)):
+        book = [_held(Kind.DIGITAL_CALL, strike, 1, 30)]
+        (shifted,) = shifted_positions(book, SPOTS, RISK, marked_at=NOW, at=NOW, favoured=1)
+        assert (shifted.vol > book[0].vol) == rises
 
 
 def test_close_out_value_is_against_the_called_party_and_rounded_down() -> None:

@@ -99,3 +99,12 @@ def test_a_vol_published_by_hull() -> None:
     growth = math.exp(0.1 * 0.25)
     found = implied_vol(Kind.CALL, 1.875 * growth, 21.0 * growth, 20.0, 0.25)
     assert found.vol == pytest.approx(0.235, abs=5e-4)
+
+
+def test_hardly_any_time_value_at_the_money_is_unresolvable() -> None:
+    # the squares of the start underflow: without its status this is a division by zero
+    found = implied_vol(Kind.CALL, 1e-200, 100.0, 100.0, 1.0)
+    assert found.status is VolStatus.UNRESOLVABLE
+    assert math.isnan(found.vol)
+    resolved = implied_vol(Kind.CALL, 1e-70, 100.0, 100.0, 1.0)
+    assert resolved.vol == pytest.approx(1e-72 * math.sqrt(2 * math.pi), rel=1e-14)

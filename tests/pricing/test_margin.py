@@ -1,4 +1,4 @@
-"""Largest losses by brute force over every settlement price, and the margin they give."""
+"""Largest losses by brute force over every settlement price."""
 
 from __future__ import annotations
 
@@ -8,25 +8,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from channels.errors import MarginError, PricingDomainError
+from channels.errors import PricingDomainError
 from channels.pricing import (
     Kind,
-    LargestLossMargin,
-    MarginModel,
     largest_losses,
     payoff,
-    portfolio_value,
     settlement_payoff,
 )
 from channels.units import WAD, to_wad
 
-from .values import BTC, ETH, At, Held
+from .values import BTC, Held
 
-NOW = 1_772_000_000
 EXPIRY = 1_774_598_400
 USDC = 10**6
-SPOTS = (At(price=to_wad(3000)), At(feed=BTC, price=to_wad(90_000)))
-MODEL: MarginModel = LargestLossMargin()
 
 HIGHEST = 60
 UNIT = 7 * 10**17
@@ -138,85 +132,9 @@ def test_buckets_do_not_offset_each_other() -> None:
     ]
 
 
-@settings(max_examples=200)
-@given(
-    st.lists(
-        st.builds(
-            Held,
-            feed=st.sampled_from((ETH, BTC)),
-            kind=st.sampled_from((Kind.PUT, Kind.DIGITAL_CALL, Kind.DIGITAL_PUT)),
-            strike=st.integers(1, 5_000 * WAD),
-            quantity=st.integers(-(10**20), 10**20).filter(bool),
-            expiry=st.sampled_from((EXPIRY, EXPIRY + 86_400, NOW)),
-        ),
-        max_size=8,
-    ),
-    st.integers(0, 10**13),
-)
-def test_equity_covers_the_margin_when_cash_covers_the_largest_loss(
-    book: list[Held], cash: int
-) -> None:
-    margins = MODEL.requirements(book, SPOTS, NOW, USDC)
-    value = portfolio_value(book, SPOTS, NOW, USDC)
-    buckets = largest_losses(book, USDC)
-    for side, worth, margin in (
-        ("loss_a", value.value_rounded_down_a, margins.initial_a),
-        ("loss_b", value.value_rounded_down_b, margins.initial_b),
-    ):
-        losses = sum(getattr(bucket, side) for bucket in buckets)
-        if cash >= losses and worth + losses >= 0:
-            assert cash + worth >= margin
-        if cash + worth >= margin:
-            assert cash >= losses
-    assert (margins.maintenance_a, margins.maintenance_b) == (margins.initial_a, margins.initial_b)
-    assert (margins.value_a, margins.value_b) == (
-        value.value_rounded_down_a,
-        value.value_rounded_down_b,
-    )
-
-
-def test_a_fully_paid_long_needs_its_value_and_no_more() -> None:
-    margins = MODEL.requirements([_put(3000, 1)], SPOTS, NOW, USDC)
-    assert margins.initial_a == margins.value_a > 0
-    assert margins.initial_b == 3_000 * USDC + margins.value_b
-
-
-def test_nothing_held_needs_nothing() -> None:
-    margins = MODEL.requirements([], [], NOW, USDC)
-    assert {margins.initial_a, margins.initial_b, margins.value_a, margins.value_b} == {0}
-
-
-@pytest.mark.parametrize(
-    ("book", "party", "other"),
-    [
-        ([_call(3000, -2), _put(2000, 1)], "A", "B"),
-        ([_call(3000, 2)], "B", "A"),
-        ([Held(kind=Kind.FORWARD, strike=to_wad(3000), quantity=to_wad(-2))], "A", "B"),
-    ],
-)
-def test_a_loss_without_bound_names_bucket_and_remedy(
-    book: list[Held], party: str, other: str
-) -> None:
-    with pytest.raises(MarginError) as caught:
-        MODEL.requirements(book, SPOTS, NOW, USDC)
-    assert f"party {party}'s loss in ETH-USD 27MAR26 08:00 has no bound" in str(caught.value)
-    assert caught.value.next_step.startswith(f"let {party} buy 2 calls")
-    assert f"from {other}" in caught.value.next_step
-    sign = 1 if party == "A" else -1
-    MODEL.requirements([*book, _call(9000, 2 * sign)], SPOTS, NOW, USDC)
-
-
 def test_unknown_kinds_are_refused() -> None:
     with pytest.raises(PricingDomainError, match="kind 9"):
         largest_losses([Held(kind=9, strike=1, quantity=1)], USDC)
-
-
-def test_a_margin_beyond_128_bits_is_refused() -> None:
-    book = [
-        Held(kind=Kind.PUT, strike=10**24, quantity=-(10**30), expiry=NOW + k) for k in range(3)
-    ]
-    with pytest.raises(PricingDomainError, match="128 bits"):
-        MODEL.requirements(book, SPOTS, NOW, 2 * 10**20)
 
 
 def test_truncation_can_cost_more_than_the_exact_loss_and_is_covered() -> None:

@@ -133,10 +133,13 @@ def test_node_of_a_digital_sees_both_sides_of_its_strike() -> None:
 
 
 def test_a_forward_moved_out_of_the_domain_is_an_error() -> None:
+    for spot in (2**127, 1):
+        series = _array(_held(Kind.CALL, 3_000, 1), spot=spot)
+        with pytest.raises(PricingDomainError, match="moves the forward"):
+            _ = series.changes
+    last = _array(_held(Kind.FORWARD, 3_000, 1), spot=2**128 - 1)
     with pytest.raises(PricingDomainError, match="moves the forward"):
-        _array(_held(Kind.CALL, 3_000, 1), spot=2**127)
-    with pytest.raises(PricingDomainError, match="moves the forward"):
-        _array(_held(Kind.CALL, 3_000, 1), spot=1)
+        _ = last.carry_change
     with pytest.raises(PricingDomainError):
         _array(_held(Kind.CALL, 3_000, 1, vol=MAX_VOL + 1))
 

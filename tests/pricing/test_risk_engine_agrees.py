@@ -9,13 +9,23 @@ import attrs
 import pytest
 from eth_hash.auto import keccak
 
+from channels.pricing import ScanMargin, Scenario, shifted_positions
 from channels.protocol.terms import RiskParams, hash_risk_params
 from channels.units import DAY, WAD
 
-from .compare_risk import REFUSED, Case, RiskEngine, SideA, compare, random_case
+from .compare_risk import (
+    REFUSED,
+    Case,
+    RiskEngine,
+    SideA,
+    SideB,
+    compare,
+    hostile_case,
+    random_case,
+)
 from .engine import RevertedError
 from .margin_reference import NOW, random_book
-from .values import BTC, At, Held, Risk, risk_with
+from .values import BTC, ETH, At, Held, Risk, risk_with
 
 RISK = (Risk(feed=BTC), Risk())
 SPOTS = (At(feed=BTC, price=90_000 * WAD), At(price=3_000 * WAD))
@@ -32,6 +42,11 @@ def engine(anvil_url: str) -> RiskEngine:
 @pytest.mark.parametrize("seed", range(120))
 def test_random_books(engine: RiskEngine, seed: int) -> None:
     assert compare(engine, random_case(random.Random(seed))) == []
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_hostile_books(engine: RiskEngine, seed: int) -> None:
+    assert compare(engine, hostile_case(random.Random(seed))) == []
 
 
 def test_a_full_book_with_all_nodes(engine: RiskEngine) -> None:
@@ -54,6 +69,16 @@ def test_same_strikes_in_two_expiries_with_different_forwards(engine: RiskEngine
     for order in (1, -1):
         mirrored = [attrs.evolve(each, quantity=order * each.quantity) for each in book]
         assert compare(engine, Case(mirrored, SPOTS, RISK, 10**6, NOW, NOW)) == []
+
+
+@pytest.mark.parametrize("quantity", [-1_000 * WAD, 1_000 * WAD])
+@pytest.mark.parametrize("strike", [1_000, 5_000, 6_000])
+def test_vols_shift_the_same_way_where_both_ways_are_worth_the_same(
+    engine: RiskEngine, strike: int, quantity: int
+) -> None:
+    """So far from the money that its value is its payoff at either vol; its margin is not."""
+    far = [Held(kind=0, expiry=NOW + DAY, strike=strike * WAD, quantity=quantity)]
+    assert compare(engine, Case(far, SPOTS, RISK, 10**6, NOW, NOW)) == []
 
 
 def test_the_comparison_notices_a_difference(engine: RiskEngine) -> None:
@@ -105,3 +130,21 @@ def test_scenarios_that_are_not_there(engine: RiskEngine) -> None:
         with pytest.raises(RevertedError) as caught:
             engine.call("assess", case, tail, ["int256", "uint256"], names)
         assert caught.value.data[:4] == keccak(b"NoSuchScenario(bytes32)")[:4]
+
+
+def test_only_the_scenarios_named_are_valued(engine: RiskEngine) -> None:
+    """At a spot that a rise takes out of the domain a fall can still be shown."""
+    spots = (SPOTS[0], At(price=2**127))
+    book = [Held(kind=kind, strike=3_000 * WAD, quantity=-WAD) for kind in (0, 2, 4)]
+    case = Case(book, spots, RISK, 10**6, NOW, NOW)
+    model, answers = ScanMargin(RISK), ["int256", "uint256"]
+    by_feed = {each.feed: each for each in RISK}
+    for side in (SideA, SideB):
+        shifted = shifted_positions(book, spots, by_feed, marked_at=NOW, at=NOW, favoured=side)
+        for number in (12, 15):
+            name = {ETH: Scenario(number=number)}
+            shown = model.shown(shifted, spots, NOW, 10**6, side=side, scenarios=name)
+            tail = (10**6, NOW, NOW, side)
+            assert engine.call("assess", case, tail, answers, [(0, number, False)]) == shown
+        assert engine.call("assess", case, tail, answers, [(0, 16, False)]) == REFUSED
+        assert engine.call("assess", case, tail, answers, []) == REFUSED

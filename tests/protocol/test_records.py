@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -15,7 +17,9 @@ from channels.errors import SchemaVersionError, StorageError
 from channels.protocol import events as e
 from channels.protocol.channel import Channel, Mode, Phase
 from channels.protocol.effects import Deed
+from channels.protocol.halts import Cause, Halt
 from channels.protocol.records import (
+    JOURNAL_VERSION,
     RECORD_VERSION,
     decode_channel,
     decode_journal_entry,
@@ -50,6 +54,18 @@ def halted() -> Scene:
     return world, world.alice
 
 
+def called() -> Scene:
+    """A margin call each way, and every cause of a halt at once."""
+    world = opened()
+    world.trade(A)
+    for peer in world.peers:
+        peer.handle(e.IssueMarginCall(amount=7, due_by=world.chain.time + 86_400))
+    world.deliver_all()
+    for cause in Cause:
+        world.alice.handle(e.SetMode(mode=Mode.REDUCE_ONLY, reason="x" * 400, cause=cause))
+    return world, world.alice
+
+
 def collided() -> Scene:
     world = opened()
     world.propose(A)
@@ -63,6 +79,7 @@ ALL: dict[str, Callable[[], Scene]] = {
     "quoted": quoted,
     "halted": halted,
     "collided": collided,
+    "called": called,
 }
 
 
@@ -103,9 +120,9 @@ def test_no_module_path_is_stored() -> None:
         assert b"State" not in record
 
 
-@pytest.mark.parametrize("version", [0, 2, 3, 255, -1, None, "1", 1.0, True, [1]])
+@pytest.mark.parametrize("version", [0, 3, 255, -1, None, "1", 1.0, True, [1]])
 def test_other_versions(version: object) -> None:
-    assert RECORD_VERSION == 1
+    assert (RECORD_VERSION, JOURNAL_VERSION) == (2, 1)
     for record, decode in (
         (encode_channel(CHANNELS["IDLE of A"]), decode_channel),
         (encode_journal_entry(Deed.FULL, (), CHANNELS["IDLE of A"]), decode_journal_entry),
@@ -118,7 +135,33 @@ def test_other_versions(version: object) -> None:
         assert caught.value.next_step
 
 
-RICH = ["ACCEPTED of B", "quoted of A", "CLOSING of A", "SUBMITTED of A"]
+SAVED = json.loads((Path(__file__).parent / "saved" / "channels-v1.json").read_text())
+"""Records that version 1 of this code wrote of the scenes named."""
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_version_1_reads_as_what_was_written(name: str) -> None:
+    """The same scene written today, but for the halt, whose cause version 1 did not know."""
+    read = decode_channel(bytes.fromhex(SAVED[name]))
+    assert read == without_chain(CHANNELS[name])
+    assert (read.call_made, read.call_received) == (None, None)
+
+
+def test_a_version_1_mode_is_an_operators_word() -> None:
+    read = decode_channel(bytes.fromhex(SAVED["halted of A"]))
+    assert read.halts == (Halt(cause=Cause.OPERATOR, mode=Mode.HALTED, reason="é" * 400),)
+    assert (read.mode, read.mode_reason) == (Mode.HALTED, "é" * 400)
+
+
+@pytest.mark.parametrize(("index", "wrong"), [(4, 9), (4, "x"), (5, None), (9, 0)])
+def test_a_damaged_version_1_record(index: int, wrong: object) -> None:
+    item = msgpack.unpackb(bytes.fromhex(SAVED["halted of A"]))
+    damaged = [*item[:index], wrong, *item[index + 1 :]]
+    with pytest.raises(StorageError):
+        decode_channel(msgpack.packb(damaged))
+
+
+RICH = ["called of A", "ACCEPTED of B", "quoted of A", "CLOSING of A", "SUBMITTED of A"]
 
 
 @pytest.mark.parametrize("name", RICH)

@@ -192,7 +192,7 @@ class ModelChain:
         match transaction.call:
             case calls.Open():
                 return self._open(view, transaction.call, timestamp)
-            case calls.Checkpoint(newest=newest):
+            case calls.Checkpoint(newest=calls.CoSigned() as newest):
                 if view.phase not in (OnChainPhase.OPEN, OnChainPhase.DISPUTED):
                     return None
                 return self._recorded(view, newest, timestamp)

@@ -391,8 +391,8 @@ def _state(each: Emitted) -> bool:
 
 
 HostilePeer.TestCase.settings = settings(
-    max_examples=3_000 if FUZZ else 600,
-    stateful_step_count=80 if FUZZ else 50,
+    max_examples=2_000 if FUZZ else 100,
+    stateful_step_count=100,
     deadline=None,
     derandomize=not FUZZ,
     suppress_health_check=list(HealthCheck),

@@ -23,7 +23,7 @@ from channels.errors import (
     PeerTimeoutError,
     RejectedError,
 )
-from channels.transport import Link, LinkLimits, connect, serve
+from channels.transport import Link, LinkLimits, Secured, connect, endpoints, serve
 
 
 def _has_ipv6() -> bool:
@@ -255,6 +255,21 @@ async def test_one_source_cannot_take_all_places() -> None:
         assert server._sources == {}
 
 
+async def test_one_source_cannot_have_us_shake_hands_all_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(endpoints, "NEWCOMER_WINDOW", 0.5)
+    async with serve("127.0.0.1:0", echo, max_new_per_source=3) as server:
+        for _ in range(3):
+            async with connect(server.address) as link:
+                assert await exchanged(link, b"come and gone")
+        await turned_away(server.address)
+        assert server.refused == 1
+        await eventually(lambda: trio.current_time() - server._newcomers_since >= 0.5)
+        async with connect(server.address) as link:
+            assert await exchanged(link, b"some time later")
+
+
 async def test_a_thousand_connections(path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < 2_200:
@@ -347,10 +362,10 @@ class Counting(trio.abc.Stream):
 async def test_both_ends_can_wrap_their_streams() -> None:
     wrapped: list[Counting] = []
 
-    async def wrap(stream: trio.SocketStream) -> trio.abc.Stream:
+    async def wrap(stream: trio.SocketStream) -> Secured:
         assert await exchange_greeting(stream) == b"hi"
         wrapped.append(Counting(stream))
-        return wrapped[-1]
+        return Secured(stream=wrapped[-1])
 
     async with (
         serve("127.0.0.1:0", echo, wrap=wrap) as server,
@@ -369,7 +384,7 @@ async def test_a_handshake_that_hangs_is_given_up_on_both_sides() -> None:
     heard: list[PeerError] = []
     streams: list[trio.SocketStream] = []
 
-    async def hang(stream: trio.SocketStream) -> trio.abc.Stream:
+    async def hang(stream: trio.SocketStream) -> Secured:
         streams.append(stream)
         await trio.sleep_forever()
         raise AssertionError
@@ -387,7 +402,7 @@ async def test_a_handshake_that_hangs_is_given_up_on_both_sides() -> None:
 
 
 async def test_a_handshake_that_fails_is_a_closed_link() -> None:
-    async def fail(stream: trio.SocketStream) -> trio.abc.Stream:
+    async def fail(stream: trio.SocketStream) -> Secured:
         raise trio.BrokenResourceError("no common cipher")
 
     async with serve("127.0.0.1:0", echo) as server:

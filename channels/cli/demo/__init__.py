@@ -167,6 +167,7 @@ async def _play(market: Path | None, rpc: str | None, two_processes: bool, repor
                     market=MarketView(stage.market, clock),
                     monitor=monitor,
                     clock=clock,
+                    credit=None,  # the story re-marks by hand: its nonces are the same each time
                 ) as alice:
                     story = Story(
                         stage=stage,

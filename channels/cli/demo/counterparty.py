@@ -112,6 +112,7 @@ class Bob:
                 accept_opening=accept_opening,
                 settlement_price=settlement,
                 clock=clock,
+                credit=None,  # the story re-marks by hand: its nonces are the same each time
             ) as peer:
                 await answer({"listening": peer.listening})
                 await _obey(peer, chain, commands, answer)

@@ -12,7 +12,12 @@ from channels.chain.accounts import LocalAccount
 from channels.chain.deploy import Step, Survey, carry_out, survey
 from channels.chain.deployments import Deployment, load_deployment, save_deployment
 from channels.chain.inspection import verify
-from channels.chain.plan import PlannedContract, core_contracts, token_contract
+from channels.chain.plan import (
+    PlannedContract,
+    core_contracts,
+    public_oracle_contract,
+    token_contract,
+)
 from channels.chain.provider import open_provider
 from channels.chain.rpc import Rpc
 from channels.cli.deploy.config import read_oracles
@@ -34,6 +39,7 @@ class DeployOptions:
     chain_id: int | None
     config: Path | None
     test_token: bool
+    test_oracle: bool
     keystore: Path | None
     record: Path | None
     timeout: int
@@ -48,7 +54,11 @@ class DeployOptions:
             InvalidValueError: the configuration is none.
         """
         oracles = () if self.config is None else read_oracles(self.config)
-        return (*core_contracts(), *oracles, *((token_contract(),) if self.test_token else ()))
+        tests = (
+            *((public_oracle_contract(),) if self.test_oracle else ()),
+            *((token_contract(),) if self.test_token else ()),
+        )
+        return (*core_contracts(), *oracles, *tests)
 
     def record_path(self, chain_id: int) -> Path:
         """Where the record is kept."""

@@ -32,7 +32,7 @@ __all__ = ["read_oracles"]
 _ABSENT: Final = {"sequencerFeed": "0x" + "00" * 20}
 """What stands for an argument that is left out."""
 
-_TAKEN: Final = {*CORE, "TestToken"}
+_TAKEN: Final = {*CORE, "TestToken", "TestOracle"}
 
 
 def read_oracles(path: Path) -> tuple[PlannedContract, ...]:

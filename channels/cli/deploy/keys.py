@@ -5,24 +5,18 @@ What stands on a command line can be read by every process of the machine.
 
 from __future__ import annotations
 
-import getpass
-import json
 import os
 from pathlib import Path
 from typing import Final
 
-from eth_account import Account
-
 from channels.chain.accounts import LocalAccount
-from channels.errors import InvalidValueError, SignerError
+from channels.errors import SignerError
+from channels.signers import PASSPHRASE_VARIABLE, decrypt_keystore, environment_or_ask
 
-__all__ = ["KEY_VARIABLE", "PASSPHRASE_VARIABLE", "read_account"]
+__all__ = ["KEY_VARIABLE", "read_account"]
 
 KEY_VARIABLE: Final = "OPTION_CHANNELS_KEY"
 """Environment variable with the private key, hexadecimal."""
-
-PASSPHRASE_VARIABLE: Final = "OPTION_CHANNELS_PASSPHRASE"  # noqa: S105  (its name)
-"""Environment variable with the passphrase of the keystore; without it, it is asked for."""
 
 
 def read_account(keystore: Path | None) -> LocalAccount | None:
@@ -32,7 +26,7 @@ def read_account(keystore: Path | None) -> LocalAccount | None:
         SignerError: no keystore, or the passphrase is wrong, or the key is none.
     """
     if keystore is not None:
-        return _of_keystore(keystore)
+        return LocalAccount(decrypt_keystore(keystore, environment_or_ask(PASSPHRASE_VARIABLE)))
     text = os.environ.get(KEY_VARIABLE)
     if not text:
         return None
@@ -43,23 +37,3 @@ def read_account(keystore: Path | None) -> LocalAccount | None:
             f"{KEY_VARIABLE} holds no private key",
             next_step="set it to 64 hexadecimal digits",
         ) from None
-
-
-def _of_keystore(path: Path) -> LocalAccount:
-    try:
-        keyfile = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise SignerError(f"{path} is no keystore: {error}") from error
-    passphrase = os.environ.get(PASSPHRASE_VARIABLE)
-    if passphrase is None:
-        passphrase = getpass.getpass(f"Passphrase of {path}: ")
-    try:
-        return LocalAccount(bytes(Account.decrypt(keyfile, passphrase)))
-    except InvalidValueError:
-        raise SignerError(f"{path} holds no private key") from None
-    except ValueError as error:
-        raise SignerError(
-            f"{path} cannot be decrypted: {error}", next_step="check the passphrase"
-        ) from error
-    except (KeyError, TypeError, NotImplementedError) as error:
-        raise SignerError(f"{path} is no keystore: {type(error).__name__}") from error

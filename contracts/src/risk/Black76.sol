@@ -78,15 +78,16 @@ library Black76 {
 
     function _timeValue(uint256 high, uint256 low, uint256 vol, uint256 tau) private pure returns (uint256) {
         uint256 s = deviation(vol, tau);
-        return s == 0 ? 0 : timeValue(FixedMath.lnRatio(high, low), low, s);
+        return timeValue(FixedMath.lnRatio(high, low), low, s);
     }
 
     /// @notice The out-of-the-money option's price, 0 to `low`; call and put share it.
     /// @dev With h = ln(high / low) / s, t = s / 2 and d = |h - t| it is low g(d) (R(d) - R(h + t)) for h >= t, else
     /// low (1 - g(d) (R(d) + R(h + t))): g the normal density, R the Mills ratio. Scaled by `low`, so is its error.
-    /// @param log ln(high / low) in Q96, below 2^104. @param s vol x sqrt(tau) in Q96, 1 or more, below 2^106.
+    /// @param log ln(high / low) in Q96, below 2^104. @param s vol x sqrt(tau) in Q96, below 2^106; 0 leaves no time value.
     function timeValue(uint256 log, uint256 low, uint256 s) internal pure returns (uint256) {
         unchecked {
+            if (s == 0) return 0;
             uint256 h = FixedMath.quotient(log << 96, s); // numerator < 2^200
             uint256 t = s >> 1; // < 2^105
             uint256 far = h + t; // < 2^201

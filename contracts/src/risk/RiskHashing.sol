@@ -21,12 +21,13 @@ library RiskHashing {
             if (i > 0 && params.feed <= risk[i - 1].feed) revert IRiskEngine.FeedsOutOfOrder(i);
             for (uint256 member = 0; member < MEMBERS; ++member) {
                 uint256 value;
+                bool outside;
                 assembly ("memory-safe") {
-                    value := calldataload(add(params, add(0x20, shl(5, member)))) // after the feed, a word each
+                    let offset := shl(5, member) // a word each
+                    value := calldataload(add(params, add(0x20, offset))) // after the feed
+                    outside := or(lt(value, mload(add(least, offset))), gt(value, mload(add(most, offset))))
                 }
-                if (value < least[member] || value > most[member]) {
-                    revert IRiskEngine.RiskParamOutOfBounds(params.feed, member, value);
-                }
+                if (outside) revert IRiskEngine.RiskParamOutOfBounds(params.feed, member, value);
             }
         }
     }

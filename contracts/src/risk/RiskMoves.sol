@@ -95,10 +95,12 @@ library RiskMoves {
             }
             ranked = new uint256[4][](most);
             for (uint256 b = 0; b < buckets.length; ++b) {
-                if (buckets[b].outlives) continue;
-                Series[] memory all = buckets[b].series;
+                Bucket memory bucket = buckets[b];
+                if (bucket.outlives) continue;
+                Series[] memory all = bucket.series;
                 for (uint256 i = 0; i < all.length; ++i) {
-                    if (all[i].kind != Payoff.FORWARD) count = _rank(ranked, count, all[i], priceRange);
+                    Series memory series = all[i];
+                    if (series.kind != Payoff.FORWARD) count = _rank(ranked, count, series, priceRange);
                 }
             }
             if (count > MAX_NODES) count = MAX_NODES;

@@ -59,8 +59,12 @@ struct Bucket {
     /// Root of `tau` in years, and of what is left of it after the look-ahead, Q96.
     uint256 root;
     uint256 later;
+    /// By how much vol scenarios grow towards expiry, WAD.
+    uint256 growth;
     bool outlives;
     Series[] series;
+    /// Value to A, WAD x WAD.
+    int256 worth;
 }
 
 /// @notice A move of a feed: every forward is multiplied by numerator / denominator, whose logarithm is `log`, Q96.

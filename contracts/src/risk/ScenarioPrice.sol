@@ -39,33 +39,46 @@ library ScenarioPrice {
         return rootOfMonth(tau > 1 days ? tau : 1 days);
     }
 
+    /// @notice sqrt(hours) of a time in seconds, below 2^64: in WAD, rounded down; below 2^87.
+    function rootOfHours(uint256 time) internal pure returns (uint256) {
+        unchecked {
+            return FixedPointMathLib.sqrt(time * WAD * WAD / 1 hours);
+        }
+    }
+
     /// @notice By how much vols are shifted in a close-out, relative to them: (base + perRootHour sqrt(hours)) sqrt(30 d /
     /// tau), at most `MAX_SHIFT`, in WAD, rounded down.
-    /// @param age of the marks, seconds, below 2^64. @param tau seconds, 1 or more.
-    function closeOutShift(uint256 base, uint256 perRootHour, uint256 age, uint256 tau)
+    /// @param rootHours `rootOfHours` of the marks' age. @param rootMonth `rootOfMonth` of tau.
+    function closeOutShift(uint256 base, uint256 perRootHour, uint256 rootHours, uint256 rootMonth)
         internal
         pure
         returns (uint256 shift)
     {
         unchecked {
-            uint256 rootHours = FixedPointMathLib.sqrt(age * WAD * WAD / 1 hours); // < 2^87
-            shift = (base + perRootHour * rootHours / WAD) * rootOfMonth(tau) / WAD; // < 2^164
+            shift = (base + perRootHour * rootHours / WAD) * rootMonth / WAD; // < 2^164
             if (shift > MAX_SHIFT) shift = MAX_SHIFT;
         }
     }
 
-    /// @notice vol (1 + rise x growth), rounded down, at most `Black76.MAX_VOL`. @param rise below 2^64.
-    function volUp(uint256 vol, uint256 rise, uint256 growth_) internal pure returns (uint256) {
+    /// @notice 1 + change x growth, rounded down, in WAD: 1.0 or more, below 2^69. @param change below 2^64.
+    function volFactor(uint256 change, uint256 growth_) internal pure returns (uint256) {
         unchecked {
-            uint256 up = vol * (WAD + rise * growth_ / WAD) / WAD; // factor < 2^69; product < 2^136
+            return WAD + change * growth_ / WAD;
+        }
+    }
+
+    /// @notice vol x factor, rounded down, at most `Black76.MAX_VOL`. @param factor WAD, below 2^69.
+    function scaledVol(uint256 vol, uint256 factor) internal pure returns (uint256) {
+        unchecked {
+            uint256 up = vol * factor / WAD; // product < 2^136
             return up < Black76.MAX_VOL ? up : Black76.MAX_VOL;
         }
     }
 
-    /// @notice vol / (1 + fall x growth), rounded down. @param fall below 2^64.
-    function volDown(uint256 vol, uint256 fall, uint256 growth_) internal pure returns (uint256) {
+    /// @notice vol / factor, rounded down. @param factor WAD, 1.0 or more.
+    function volDown(uint256 vol, uint256 factor) internal pure returns (uint256) {
         unchecked {
-            return vol * WAD / (WAD + fall * growth_ / WAD);
+            return FixedMath.quotient(vol * WAD, factor);
         }
     }
 
@@ -83,8 +96,7 @@ library ScenarioPrice {
     }
 
     /// @notice The price of one unit in WAD, like `Black76.price`, for arguments of its domain.
-    /// @dev `log` and `s` may carry small errors: what is intrinsic follows from the two prices, and a `log` of the other
-    /// sign counts as 0. A kind beyond the five counts as a digital put: `RiskArrays` refuses it first.
+    /// @dev A kind beyond the five counts as a digital put: `RiskArrays` refuses it first.
     /// @param log ln(forward / strike) in Q96. @param s vol x sqrt(years) in Q96, below 2^106.
     function price(uint256 kind, uint256 forward, uint256 strike, int256 log, uint256 s)
         internal
@@ -93,15 +105,34 @@ library ScenarioPrice {
     {
         unchecked {
             if (kind <= Payoff.PUT) {
-                bool above = forward > strike;
-                (int256 size, uint256 low, uint256 inner) =
-                    above ? (log, strike, forward - strike) : (-log, forward, strike - forward);
-                if (above != (kind == Payoff.CALL)) inner = 0;
-                if (s == 0) return int256(inner);
-                return int256(inner + Black76.timeValue(size > 0 ? uint256(size) : 0, low, s)); // < 2^128
+                (int256 inner, uint256 low, uint256 size) = split(kind, forward, strike, log);
+                return inner + int256(Black76.timeValue(size, low, s)); // < 2^128
             }
             if (kind == Payoff.FORWARD) return int256(forward) - int256(strike);
             return _digital(kind, forward >= strike, log, s);
+        }
+    }
+
+    /// @notice A call or put apart from what depends on vol and time, its time value: `Black76.timeValue(size, low, s)`.
+    /// @dev `log` may carry a small error: what is intrinsic follows from the two prices, and a `log` of the other sign
+    /// counts as 0.
+    /// @return inner intrinsic value.
+    /// @return low the smaller of forward and strike.
+    /// @return size logarithm of the larger by the smaller, Q96.
+    function split(uint256 kind, uint256 forward, uint256 strike, int256 log)
+        internal
+        pure
+        returns (int256 inner, uint256 low, uint256 size)
+    {
+        unchecked {
+            if (forward > strike) {
+                low = strike;
+                if (kind == Payoff.CALL) inner = int256(forward - strike);
+            } else {
+                (low, log) = (forward, -log);
+                if (kind == Payoff.PUT) inner = int256(strike - forward);
+            }
+            if (log > 0) size = uint256(log);
         }
     }
 

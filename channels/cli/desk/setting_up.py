@@ -1,0 +1,259 @@
+"""``init``, ``card`` and ``fund``: a folder, what to tell a counterparty, and collateral."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from channels.cli.desk.options import as_json, home_option, run, show
+from channels.errors import InvalidValueError, OurError
+
+if TYPE_CHECKING:
+    from channels.cli.desk.home import Card, Home
+
+__all__ = ["card", "fund", "init", "own_card"]
+
+_CONFIG: Final = """\
+# Of a trader's folder. Paths are relative to it.
+
+# Endpoints of the chain. With one alone, whoever runs it can hide a dispute: give two or more.
+rpc = [{rpc}]
+# The record that `option-channels deploy` wrote.
+deployment = "{deployment}"
+# When a block counts as final: a tag of the endpoint's, or a number of blocks on top.
+finality = {finality}
+
+# Where counterparties reach us, for `option-channels serve`.
+{listen}
+
+# The session key, which signs states: keystore:…, env:…, https://…#0x…, or pkcs11:….
+signer = "keystore:signer.json"
+# The account that owns deposits and pays for gas.
+wallet = "wallet.json"
+
+# A counterparty may ask to open with at most this deposit of ours, whole units of collateral.
+most_deposit = "{most_deposit}"
+
+# Our market: spot prices by feed, one vol, and how many points of vol we quote to our own side.
+vol = "{vol}"
+edge = "0.02"
+
+[spots]
+{spots}
+"""
+
+
+@click.command()
+@home_option(exists=False)
+@click.option(
+    "--rpc",
+    "endpoints",
+    metavar="URL",
+    multiple=True,
+    default=("http://127.0.0.1:8545",),
+    envvar="OPTION_CHANNELS_RPC",
+    show_default=True,
+    show_envvar=True,
+    help="An endpoint of the chain; may be given again.",
+)
+@click.option(
+    "--deployment",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Record of the contracts.  [default: deployments/CHAIN-ID.json]",
+)
+@click.option("--listen", metavar="HOST:PORT", help="Where counterparties are to reach us.")
+@click.option(
+    "--spot",
+    "spots",
+    metavar="FEED=PRICE",
+    multiple=True,
+    default=("ETH-USD=3000",),
+    show_default=True,
+    help="The price we mark a feed at; may be given again.",
+)
+@click.option("--vol", default="0.60", show_default=True, help="The vol we mark at.")
+@click.option(
+    "--most-deposit",
+    type=click.IntRange(min=0),
+    default=10_000,
+    show_default=True,
+    help="Most of ours to lock when a counterparty asks, whole units of collateral.",
+)
+@as_json
+def init(
+    home: Path,
+    endpoints: tuple[str, ...],
+    deployment: Path | None,
+    listen: str | None,
+    spots: tuple[str, ...],
+    vol: str,
+    most_deposit: int,
+    as_json: bool,
+) -> None:
+    """Make a trader's folder: two new encrypted keys and a configuration.
+
+    The passphrase of both comes from OPTION_CHANNELS_PASSPHRASE, or is asked for.
+    """
+    run(
+        _init,
+        home,
+        endpoints,
+        deployment,
+        listen,
+        spots,
+        vol,
+        most_deposit,
+        as_json,
+    )
+
+
+async def _init(
+    folder: Path,
+    endpoints: tuple[str, ...],
+    deployment: Path | None,
+    listen: str | None,
+    spots: tuple[str, ...],
+    vol: str,
+    most_deposit: int,
+    machine: bool,
+) -> None:
+    from channels.chain.deployments import load_deployment
+    from channels.chain.endpoints import open_endpoints
+    from channels.chain.heads import Finality
+    from channels.chain.rpc import Rpc
+    from channels.cli.desk.home import read_home
+    from channels.signers import create_keystore, environment_or_ask
+    from channels.signers.uris import PASSPHRASE_VARIABLE
+
+    if (folder / "config.toml").exists():
+        raise OurError(f"{folder} is a trader's folder already", next_step="choose another --home")
+    async with open_endpoints(endpoints, finality=Finality.depth(0)) as pool:
+        rpc = Rpc(pool)
+        chain_id = await rpc.chain_id()
+        client = str(await rpc.request("web3_clientVersion"))
+    record = deployment or Path("deployments") / f"{chain_id}.json"
+    if not record.is_file():
+        raise InvalidValueError(
+            f"no record of contracts on chain {chain_id} at {record}",
+            next_step="run `option-channels deploy` here, or name the record with --deployment",
+        )
+    load_deployment(record)
+    development = any(name in client.lower() for name in ("anvil", "hardhat"))
+    os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+    secret = environment_or_ask(PASSPHRASE_VARIABLE)
+    for name in ("signer.json", "wallet.json"):
+        create_keystore(folder / name, secret)
+    text = _CONFIG.format(
+        rpc=", ".join(f'"{each}"' for each in endpoints),
+        deployment=record.resolve(),
+        finality="0" if development else '"finalized"',
+        listen=f'listen = "{listen}"' if listen else '# listen = "0.0.0.0:7001"',
+        most_deposit=most_deposit,
+        vol=vol,
+        spots="\n".join(_spot_line(each) for each in spots),
+    )
+    (folder / "config.toml").write_text(text, encoding="utf-8")
+    home = read_home(folder)
+    told = own_card(home)
+    show(
+        machine,
+        {"home": str(folder), "chain_id": chain_id, "card": str(told)},
+        f"{folder} is ready, on chain {chain_id}."
+        + (f"\nYour card, for counterparties: {told}" if listen else ""),
+    )
+
+
+def _spot_line(text: str) -> str:
+    feed, equals, price = text.partition("=")
+    if not equals:
+        raise InvalidValueError(f"{text!r} is no price", next_step="write it as ETH-USD=3000")
+    return f'"{feed}" = "{price}"'
+
+
+def own_card(home: Home) -> Card:
+    """Our card; reads the addresses from the key files, which needs no passphrase."""
+    import json
+
+    from channels.cli.desk.home import Card
+    from channels.protocol.eip712 import address
+
+    def owner(path: Path) -> str:
+        return "0x" + str(json.loads(path.read_text(encoding="utf-8"))["address"])
+
+    kind, _, rest = home.signer.partition(":")
+    if kind != "keystore":
+        raise InvalidValueError(
+            "a card can be printed where the signer is a key file",
+            next_step="put it together by hand: 0xPARTY:0xSIGNER@HOST:PORT",
+        )
+    return Card(
+        party=address(owner(home.wallet)),
+        signer=address(owner(Path(rest))),
+        at=home.listen or "nowhere",
+    )
+
+
+@click.command()
+@home_option()
+@as_json
+def card(home: Path, as_json: bool) -> None:
+    """Print what a counterparty needs to open a channel with us."""
+    run(_card, home, as_json)
+
+
+async def _card(folder: Path, machine: bool) -> None:
+    from channels.cli.desk.home import read_home
+
+    told = own_card(read_home(folder))
+    show(machine, {"card": str(told)}, str(told))
+
+
+@click.command()
+@home_option()
+@click.argument("amount", type=click.IntRange(min=1))
+@as_json
+def fund(home: Path, amount: int, as_json: bool) -> None:
+    """Let the contract take up to AMOUNT of our collateral, whole units.
+
+    On a development chain with a test token, makes AMOUNT and the ether for gas out of nothing
+    first. On any other, send collateral and ether to the wallet of our card before.
+    """
+    run(_fund, home, amount, as_json)
+
+
+async def _fund(folder: Path, amount: int, machine: bool) -> None:
+    from channels.chain.contracts import Token
+    from channels.chain.rpc import Rpc, RpcRefusedError
+    from channels.chain.sending import send_now
+    from channels.cli.desk.home import read_home
+    from channels.cli.desk.session import Keys, collateral_of
+    from channels.errors import InsufficientFundsError
+    from channels.protocol.eip712 import checksum
+
+    home = read_home(folder)
+    async with Keys.opened(home) as keys, keys.endpoints() as provider:
+        rpc = Rpc(provider)
+        collateral = await collateral_of(keys.deployment, rpc)
+        token = Token(rpc, collateral.token)
+        units, account = amount * collateral.unit, keys.wallet
+        try:
+            await rpc.request("anvil_setBalance", "0x" + account.address.hex(), hex(10**20))
+            await send_now(rpc, account, token.mint(account.address, units))
+        except RpcRefusedError:
+            if await token.balance(account.address) < units:
+                raise InsufficientFundsError(
+                    f"{checksum(account.address)} has less than {amount} {collateral.symbol}",
+                    needed=units,
+                    available=await token.balance(account.address),
+                ) from None
+        await send_now(rpc, account, token.approve(keys.deployment.adjudicator, units))
+        has = await token.balance(account.address)
+    show(
+        machine,
+        {"wallet": checksum(account.address), "balance": str(has), "allowed": str(units)},
+        f"{checksum(account.address)} has {collateral.show(has)}; "
+        f"the contract may take {collateral.show(units)}.",
+    )

@@ -1,0 +1,100 @@
+"""Rounds: every channel is looked at when its chain or its marks have news, and every so often.
+
+One look a channel at a time, each in a task of its own: a market source that hangs holds up one
+channel and no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Final
+
+import trio
+
+from channels.errors import ChannelsError
+from channels.peer.breaker import Breaker
+from channels.peer.credit import Credit
+from channels.peer.runner import Runner
+from channels.peer.tasks import Tasks
+from channels.protocol.changes import Marks, Remark
+from channels.protocol.channel import OPEN_PHASES, Channel, Phase
+from channels.protocol.effects import ChangeConfirmed, Notice
+
+__all__ = ["Rounds"]
+
+_LOOKED_AT: Final = OPEN_PHASES | {Phase.DISPUTED}
+
+
+class Rounds:
+    """Shows breaker and credit what our market says of each channel.
+
+    ``own_marks`` asks the market for what is open; None where nothing is, or there is no market.
+    """
+
+    def __init__(
+        self,
+        *,
+        runners: Mapping[bytes, Runner],
+        own_marks: Callable[[Channel], Awaitable[Marks | None]],
+        credit: Credit | None,
+        breaker: Breaker | None,
+        tasks: Tasks,
+        interval: float,
+    ) -> None:
+        self._runners = runners
+        self._own_marks = own_marks
+        self._credit = credit
+        self._breaker = breaker
+        self._tasks = tasks
+        self._interval = interval
+        self._looking: set[bytes] = set()
+        self._again: set[bytes] = set()
+
+    def on_notice(self, runner: Runner, notice: Notice) -> None:
+        """Look at once where new marks stand. A trade can wait for the next head: it met margin."""
+        if isinstance(notice, ChangeConfirmed) and isinstance(notice.change, Remark):
+            self.look(runner.channel_id)
+
+    def look(self, identity: bytes) -> None:
+        """Look at one channel now, or again as soon as the look under way is done."""
+        if self._credit is None and self._breaker is None:
+            return
+        if identity in self._looking:
+            self._again.add(identity)
+        else:
+            self._looking.add(identity)
+            self._tasks.start(identity, partial(self._look, identity))
+
+    def look_at_all(self) -> None:
+        """Look at every channel now."""
+        for identity in list(self._runners):
+            self.look(identity)
+
+    async def run(self) -> None:
+        """Look at every channel, again and again, until cancelled."""
+        while True:
+            self.look_at_all()
+            await trio.sleep(self._interval)
+
+    async def _look(self, identity: bytes) -> None:
+        runner = self._runners[identity]
+        try:
+            if runner.channel.phase in _LOOKED_AT and runner.channel.head is not None:
+                marks, no_price = await self._market(runner.channel)
+                if self._breaker is not None:
+                    await self._breaker.look(runner, marks, no_price)
+                if self._credit is not None:
+                    await self._credit.look(runner, marks)
+        finally:
+            self._looking.discard(identity)
+            if identity in self._again:
+                self._again.discard(identity)
+                self.look(identity)
+
+    async def _market(self, channel: Channel) -> tuple[Marks | None, str]:
+        """Our own marks of what is open, or why there are none."""
+        try:
+            return await self._own_marks(channel), ""
+        except ChannelsError as error:
+            return None, str(error.args[0])
