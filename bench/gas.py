@@ -47,6 +47,17 @@ _PUBLISHED: Final[dict[str, tuple[float, dict[str, float | None]]]] = {
         {"go-nitro": 195_172, "statechannels": 204_190, "Raiden": 227_070, "Nitrolite": 248_000},
     ),
     "settle, one more position": (5_000, {"Raiden (unlock)": 38_619, "Vector": 190_000}),
+    "callMargin, 64 positions, two scenarios": (
+        900_000,
+        {"Derive, PMRM reduced check": 3_680_000},
+    ),
+    "callMargin, 64 positions, the whole margin": (
+        5_000_000,
+        {"Derive, PMRM full": 14_000_000},
+    ),
+    "callMargin, 128 positions, the whole margin": (15_000_000, {}),
+    "closeOut, 128 positions, the whole margin": (15_000_000, {}),
+    "release, 128 positions, by the buyer": (15_000_000, {}),
 }
 
 

@@ -77,9 +77,9 @@ contract Black76Test is Test {
                 }
             }
         }
-        emit log_named_uint("one price, mean", total / 32);
-        emit log_named_uint("one price, dearest of them", dearest);
-        emit log_named_uint("one digital", _gasOf(2, 3010e18, 3150e18, 0.6e18, 30 * DAY));
+        vm.snapshotValue("pricing", "one price, mean", total / 32);
+        vm.snapshotValue("pricing", "one price, dearest", dearest);
+        vm.snapshotValue("pricing", "one digital", _gasOf(2, 3010e18, 3150e18, 0.6e18, 30 * DAY));
         vm.assertLe(total / 32, 3_300);
     }
 
