@@ -5,10 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 FORGE := tools/forge
 
-.PHONY: demo test check forge-test docs contracts bench fuzz model prove mutate clean
+.PHONY: demo test test-oldest check forge-test docs contracts bench fuzz soak model prove mutate clean
 
 $(VENV)/runtime.stamp: setup.cfg pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --upgrade-deps $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
@@ -29,6 +29,13 @@ demo: $(VENV)/runtime.stamp
 
 test: check forge-test tools/hardhat/node_modules/.stamp
 	$(BIN)/pytest -n 2 --dist loadfile
+
+test-oldest: $(VENV)/dev.stamp
+	mkdir -p build
+	$(BIN)/python tools/oldest.py --extra plot --extra tower > build/oldest.txt
+	$(PYTHON) -m venv --clear --upgrade-deps build/oldest
+	build/oldest/bin/pip install --quiet --constraint build/oldest.txt '.[plot,tower]' hypothesis mpmath pyrevm pytest pytest-trio
+	build/oldest/bin/python -m pytest tests/protocol tests/pricing tests/storage tests/transport
 
 check: $(VENV)/dev.stamp node_modules/.stamp
 	$(BIN)/ruff check .
@@ -56,6 +63,9 @@ fuzz: $(VENV)/dev.stamp node_modules/.stamp
 	OPTION_CHANNELS_FUZZ=1 $(BIN)/pytest tests/stateful tests/protocol tests/testing \
 		tests/pricing/test_black76.py tests/pricing/test_arrays.py
 	FOUNDRY_PROFILE=fuzz $(FORGE) test
+
+soak: $(VENV)/dev.stamp node_modules/.stamp
+	OPTION_CHANNELS_FUZZ=1 $(BIN)/pytest -s tests/soak
 
 model: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.model

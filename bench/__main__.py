@@ -12,7 +12,15 @@ from bench.results import Machine, Result, as_table, write_page, write_results
 from bench.timing import be_quick
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
-_MODULES: Final = ("pricing_float", "pricing_integer", "surface", "gas", "updates", "transport")
+_MODULES: Final = (
+    "pricing_float",
+    "pricing_integer",
+    "surface",
+    "gas",
+    "updates",
+    "transport",
+    "tower",
+)
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 import trio
 
-from channels import Leg, Put
+from channels import Leg, Put, Side
 from examples.local import FEED, USD, dollars, open_local
 
 
@@ -17,7 +17,7 @@ async def main() -> None:
             deposit=10_000 * USD,
             peer_deposit=10_000 * USD,
         )
-        quotes = await channel.request_quote([Leg(put, quantity=+2)])
+        quotes = await channel.request_quote([Leg(put, quantity=+2)], Side.BUY)
         print(f"Bob's price for 2 {put.name}: {dollars(quotes.best().premium)}")
         trade = await quotes.best().accept()
         print(f"Both signed nonce {trade.nonce}; Alice's equity: {dollars(channel.equity)}")

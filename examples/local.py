@@ -14,13 +14,13 @@ from typing import Final
 import attrs
 
 from channels import RiskParams, Terms
-from channels.bots import Floor, TimedMarket, Trader, open_floor
+from channels.bots import Floor, Trader, open_floor
 from channels.chain import EthereumChain
 from channels.peer import FlatMarket, Peer, SpreadMaker
 from channels.storage import Store
 from channels.units import DAY, HOUR
 
-__all__ = ["FEED", "USD", "Local", "dollars", "open_local"]
+__all__ = ["FEED", "USD", "Local", "dollars", "next_expiry", "open_local"]
 
 USD: Final = 10**6
 """Base units of the test dollar per 1.0 of price: it has six decimals."""
@@ -110,12 +110,10 @@ async def open_local(*, spot: int = 3_000, vol: str = "0.60") -> AsyncIterator[L
     """
     async with open_floor(FEED) as floor:
         market = FlatMarket({FEED: spot}, vol=vol, clock=floor.clock)
-        alice = await floor.join(
-            "Alice", market=lambda clock: TimedMarket(market, clock), funds=_WALLET
-        )
+        alice = await floor.join("Alice", market=market, funds=_WALLET)
         bob = await floor.join(
             "Bob",
-            market=lambda clock: TimedMarket(market, clock),
+            market=market,
             funds=_WALLET,
             maker=SpreadMaker(market),
             settlement_price=market.settlement_price,

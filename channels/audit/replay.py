@@ -2,8 +2,10 @@
 
 What an audit proves: nothing in the journal was changed since the head it is compared with; every
 signature in it is of the signer the terms name; this side never signed two things at one nonce, nor
-anything below what it had signed; and the journal ends in the very state that the store would trade
-and defend with. What it cannot prove: that nothing was cut off the end, unless a head is known.
+anything that the signing rules forbid on every chain there could have been (see
+`channels.audit.signing`; rule 5, margin, is beyond a journal); and the journal ends in the very
+state that the store would trade and defend with. What it cannot prove: that nothing was cut off the
+end, unless a head is known.
 """
 
 from __future__ import annotations
@@ -13,12 +15,13 @@ from pathlib import Path
 
 import attrs
 
+from channels.audit.signing import SigningReplay
 from channels.errors import BadSignatureError, JournalBrokenError, SchemaVersionError, StorageError
 from channels.protocol import records
 from channels.protocol.changes import Change
 from channels.protocol.channel import Channel, Phase
 from channels.protocol.effects import Deed
-from channels.protocol.ledger import Entry, Full
+from channels.protocol.ledger import Entry, Full, Ledger
 from channels.protocol.signing import Signature, check_signature
 from channels.protocol.types import EMPTY_PORTFOLIO, Party, Portfolio, State
 from channels.storage import JournalEntry, JournalHead, verify_journal
@@ -26,7 +29,7 @@ from channels.storage.offline import stored_channels
 
 __all__ = ["AuditReport", "ChannelHistory", "Finding", "Settled", "audit"]
 
-_MADE_FULL = frozenset({Deed.FULL, Deed.CONFIRMED})
+_MADE_FULL = frozenset({Deed.FULL, Deed.CONFIRMED, Deed.RECOVERED})
 
 
 @attrs.frozen(kw_only=True)
@@ -132,11 +135,14 @@ class _Replay:
         self._settled: list[Settled] = []
         self._signed: dict[tuple[Party, int], bytes] = {}
         self._checked: set[tuple[bytes, bytes]] = set()
-        self._highest_mine = 0
-        self._full = Full(state=State(channel_id=stored.channel_id, nonce=0))
+        nothing = Full(state=State(channel_id=stored.channel_id, nonce=0))
+        self._signing = SigningReplay(
+            Ledger(side=stored.side, full=nothing), stored.terms.max_in_flight
+        )
 
     def take(self, written: JournalEntry) -> Iterator[Finding]:
         """Follow one entry."""
+        before = self._phase
         try:
             deed, self._phase, entries = records.decode_journal_entry(written.body)
         except StorageError as error:
@@ -150,16 +156,24 @@ class _Replay:
             if objection is not None:
                 yield self._finding(written.seq, objection)
             yield from self._order(written.seq, side, nonce, struct_hash)
+        ours = frozenset(nonce for side, nonce, _, _ in fresh if side is self._stored.side)
+        if deed is Deed.RECOVERED:
+            if before is Phase.RECOVERING:
+                ours = frozenset()  # signed before the data was lost, and shown to us since
+            else:
+                yield self._finding(written.seq, "a state found again while nothing was lost")
+        for breach in self._signing.take(deed, entries, before, signed_now=ours):
+            yield self._finding(written.seq, breach)
         if deed in _MADE_FULL and entries:
             self._settle(written, entries[-1])
 
     def conclude(self) -> Iterator[Finding]:
         """Compare where the journal ends with what the store holds."""
         stored = self._stored.ledger.full
-        if self._full != stored:
+        if self._signing.full != stored:
             yield self._finding(
                 0,
-                f"the journal ends at nonce {self._full.state.nonce}, "
+                f"the journal ends at nonce {self._signing.full.state.nonce}, "
                 f"and the store stands at {stored.state.nonce}",
             )
         if self._phase is not self._stored.phase:
@@ -202,16 +216,11 @@ class _Replay:
         before = self._signed.setdefault((side, nonce), struct_hash)
         if before != struct_hash:
             yield self._finding(seq, f"{side.name} signed two things at nonce {nonce}")
-        elif side is self._stored.side:
-            if nonce < self._highest_mine:
-                text = f"signed at nonce {nonce}, after {self._highest_mine} (signing rule 1)"
-                yield self._finding(seq, text)
-            self._highest_mine = max(self._highest_mine, nonce)
 
     def _settle(self, written: JournalEntry, entry: Entry) -> None:
         if not isinstance(entry.value, State):
             return
-        self._full = Full(state=entry.value, mine=entry.mine, theirs=entry.theirs)
+        self._signing.make_full(entry)
         self._settled.append(
             Settled(
                 seq=written.seq,

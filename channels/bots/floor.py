@@ -8,13 +8,14 @@ Nothing here is for real money: all keys are public.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import trio
 
+from channels.bots.surface_market import TimedMarket
 from channels.chain.accounts import LocalAccount
 from channels.chain.attestations import Attester, OracleDomain, SettlementPrice, submission
 from channels.chain.client import EthereumChain, open_chain
@@ -24,17 +25,18 @@ from channels.chain.embedded import EmbeddedChain
 from channels.chain.heads import Finality
 from channels.chain.rpc import Rpc
 from channels.dispute import Monitor, open_monitor
-from channels.errors import BugError
-from channels.peer import MarkSource, Peer, PeerChannel, default_terms, open_peer
-from channels.protocol.channel import OPEN_PHASES
+from channels.errors import BugError, PeerTimeoutError
+from channels.peer import CreditPolicy, MarkSource, Peer, PeerChannel, default_terms, open_peer
+from channels.protocol.channel import OPEN_PHASES, Phase
 from channels.protocol.eip712 import Address
 from channels.protocol.messages import OpenRequest
 from channels.protocol.signing import LocalSigner
 from channels.protocol.terms import RiskParams, Terms
 from channels.protocol.types import feed_id
 from channels.storage import Store, open_store
+from channels.units import DAY
 
-__all__ = ["UNIT", "Floor", "Task", "Trader", "open_floor"]
+__all__ = ["PATIENT", "UNIT", "Floor", "Task", "Trader", "open_floor"]
 
 UNIT: Final = 10**6
 """Base units of the floor's test dollar per 1.0 of price: it has six decimals."""
@@ -42,8 +44,13 @@ UNIT: Final = 10**6
 Task = Callable[..., Awaitable[None]]
 """Runs with a peer, its only argument, until cancelled; says when it has started, as Trio does."""
 
+PATIENT: Final = CreditPolicy(remark_patience=400 * DAY)
+"""Marks as the terms have them by default, and always proposed by A: nobody is late on a floor."""
+
 _ATTESTER: Final = b"\x01" * 32
 _FIRST_SIGNER: Final = 0x0A
+_TICK: Final = 0.1
+_LOOK: Final = 0.5
 _CHALLENGE_DELAY: Final = 1_800
 _GENESIS: Final = 1_767_225_600
 
@@ -79,6 +86,7 @@ class Floor:
         feed: str,
         start: int,
         stack: AsyncExitStack,
+        patience: float,
     ) -> None:
         self.provider = provider
         self.deployment = deployment
@@ -88,6 +96,7 @@ class Floor:
         self.oracle = OracleReader(Rpc(provider), deployment.oracle)
         self._start = start
         self._stack = stack
+        self._patience = patience
         self._opened = 0
         domain = OracleDomain(chain_id=deployment.chain_id, oracle=deployment.oracle)
         self._attester = Attester(_ATTESTER, domain)
@@ -100,7 +109,7 @@ class Floor:
         self,
         name: str,
         *,
-        market: Callable[[Callable[[], float]], MarkSource],
+        market: MarkSource,
         funds: int,
         store: str | Path = ":memory:",
         listen: str | None = "127.0.0.1:0",
@@ -112,13 +121,13 @@ class Floor:
 
         Args:
             name: what it is called.
-            market: makes its marks, given its clock.
+            market: its marks, which are dated by its own clock.
             funds: base units minted to its wallet, which the Adjudicator may pull.
             store: where its database is.
             listen: address to accept others on.
             monitored: whether a dispute monitor defends its channels.
-            tasks: to start with the peer, such as `DeskMaker.serve`; they end with it.
-            options: what else `channels.open_peer` is to be given.
+            tasks: to start with the peer, that follow its events; they end with it.
+            options: what else `channels.open_peer` gets; ``credit`` is `PATIENT` unless given.
         """
         place = len(self.traders)
         wallet = self.provider.accounts[place + 1]
@@ -148,15 +157,19 @@ class Floor:
 
         peer = await self._stack.enter_async_context(
             open_peer(
-                signer=signer,
                 wallet=wallet,
                 chain=chain,
                 store=kept,
                 listen=listen,
-                market=market(clock),
+                market=TimedMarket(market, clock),
                 clock=clock,
                 monitor=monitor,
-                **{"accept_opening": self._agreeable, **options},
+                **{
+                    "signer": signer,
+                    "accept_opening": self._agreeable,
+                    "credit": PATIENT,
+                    **options,
+                },
             )
         )
         if tasks:
@@ -215,17 +228,59 @@ class Floor:
             peer_deposit=deposit,
         )
 
-    async def move_to(self, time: int) -> None:
-        """Move the chain's clock, and wait until every channel of every trader has seen it."""
+    async def move_to(self, time: int, *, remark: bool = True) -> None:
+        """Move the chain's clock, wait until every trader has seen it, and have new marks signed.
+
+        Waits first until nothing is in flight: a change that is half signed when its box passes
+        goes to the chain. Without ``remark`` the traders' own schedules are left to it.
+        """
+        async with self.ticking():
+            for channel in self._open_channels():
+                while channel.phase in OPEN_PHASES and channel.phase is not Phase.IDLE:
+                    with suppress(PeerTimeoutError):  # it may end instead, and never be idle
+                        await channel.wait_idle(_LOOK)
         await self.provider.advance_time(to=time)
         await self.everyone_saw(time)
+        if remark:
+            await self.remark()
+
+    async def remark(self) -> None:
+        """Wait until the traders' own schedules have brought marks of now to all that is open."""
+        now = await self.provider.time()
+        async with self.ticking():
+            for trader in self.traders:
+                trader.peer.look()
+                async with trader.peer.events() as events:
+                    for channel in trader.peer.channels:
+                        while _is_stale(channel, now):
+                            await events.receive()
+
+    @asynccontextmanager
+    async def ticking(self) -> AsyncIterator[None]:
+        """Let blocks be made while the block lasts, once it has lasted longer than our patience.
+
+        Where two proposals crossed, and one is turned down, the other may wait for its box to pass.
+        """
+
+        async def tick() -> None:
+            await trio.sleep(self._patience)
+            while True:
+                await self.provider.mine()
+                await trio.sleep(_TICK)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tick)
+            yield
+            nursery.cancel_scope.cancel()
 
     async def everyone_saw(self, time: int) -> None:
         """Wait until every channel that is open has taken in a block of at least this time."""
-        for trader in self.traders:
-            for channel in trader.peer.channels:
-                if channel.phase in OPEN_PHASES:
-                    await channel.wait_for_head(time)
+        for channel in self._open_channels():
+            await channel.wait_for_head(time)
+
+    def _open_channels(self) -> list[PeerChannel]:
+        held = (channel for trader in self.traders for channel in trader.peer.channels)
+        return [channel for channel in held if channel.phase in OPEN_PHASES]
 
     async def attest(self, expiry: int, price: int) -> None:
         """Put a settlement price, WAD, on the oracle, and wait out the time to challenge it."""
@@ -253,14 +308,24 @@ class Floor:
         return await token.balance(self.deployment.adjudicator)
 
 
+def _is_stale(channel: PeerChannel, now: int) -> bool:
+    """Whether something is open that has not expired, on marks older than this time."""
+    held = channel.portfolio
+    live = any(each.expiry > now for each in held.positions)
+    return channel.phase in OPEN_PHASES and live and held.marked_at < now
+
+
 @asynccontextmanager
-async def open_floor(feed: str, *, start: int = _GENESIS, traders: int = 8) -> AsyncIterator[Floor]:
+async def open_floor(
+    feed: str, *, start: int = _GENESIS, traders: int = 8, patience: float = 5.0
+) -> AsyncIterator[Floor]:
     """Deploy the contracts on a chain of this process, and let traders join while the block lasts.
 
     Args:
         feed: name of the one feed that is traded here.
         start: Unix time at which the chain begins.
         traders: most that can join.
+        patience: seconds that something may take before the chain's time goes on by itself.
     """
     provider = EmbeddedChain(genesis_time=start, accounts=traders + 1)
     attesters = [LocalAccount(_ATTESTER).address]
@@ -277,4 +342,5 @@ async def open_floor(feed: str, *, start: int = _GENESIS, traders: int = 8) -> A
             feed=feed,
             start=await provider.time(),
             stack=stack,
+            patience=patience,
         )

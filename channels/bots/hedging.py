@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from channels.bots.maker import holdings
-from channels.desk import Exposure, exposures
-from channels.desk.exposure import total
 from channels.peer import Leg, Peer
 from channels.pricing.instruments import Instrument
 from channels.protocol import messages as m
@@ -16,9 +13,13 @@ __all__ = ["delta_of", "forward_hedge"]
 
 
 def delta_of(peer: Peer, feed: str) -> float:
-    """Return a peer's delta in a feed over all its channels, at the marks that stand."""
-    standing = total(exposures(each.portfolios[0], each.side) for each in holdings(peer))
-    return standing.get(feed_id(feed), Exposure()).delta
+    """Return a peer's delta in a feed over all its channels, at the marks that stand.
+
+    Raises:
+        IllegalCommandError: the peer was opened without a desk.
+    """
+    exposure = peer.desk.exposure.get(feed_id(feed))
+    return 0.0 if exposure is None else exposure.delta
 
 
 def forward_hedge(

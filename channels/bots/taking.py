@@ -13,7 +13,7 @@ from channels.errors import ChannelsError, OurError, PeerTimeoutError, RejectedE
 from channels.peer import PeerChannel, Quote
 from channels.pricing import Kind
 from channels.protocol.changes import MAX_LEGS
-from channels.protocol.messages import Leg
+from channels.protocol.messages import Leg, Side
 from channels.protocol.types import Position
 
 __all__ = ["Offer", "best_quote", "unwind_legs"]
@@ -44,7 +44,8 @@ async def best_quote(
 
     async def ask(place: int) -> None:
         try:
-            found[place] = (await channels[place].request_quote(legs, ttl=ttl)).best()
+            quotes = await channels[place].request_quote(legs, Side.BUY, ttl=ttl)
+            found[place] = quotes.best(Side.BUY)
         except NO_QUOTE:
             found[place] = None
 

@@ -5,66 +5,43 @@
 - **Transactions** go to all of them. One that takes it is enough.
 - **Logs** of a block are the union of what all endpoints tell: one that omits a dispute hides
   nothing, and one that invents one costs a read of the contract.
-- **Agreement** is checked at the newest final block of the leader: who has another block there is
-  outvoted, set aside and named. Without a majority nobody is, and ``trouble`` says so.
+- **Agreement** is checked at the newest block that each takes for final: who has another block
+  there is outvoted, set aside and named; so is, of three or more, who alone is far ahead. Without
+  a majority nobody is, and ``trouble`` says so.
 
 Source: design, protocol.md "Chain access", watchtower.md "Engine".
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from enum import Enum
 from typing import Any, Final, cast
 
-import attrs
 import trio
 from web3.types import RPCEndpoint, RPCResponse
 
+from channels.chain.endpoint import Endpoint, EndpointStatus, Standing
 from channels.chain.heads import Finality
+from channels.chain.json_values import shown
 from channels.chain.provider import open_provider
 from channels.chain.rpc import Block, BlockId, Provider, Rpc
 from channels.chain.tasks import open_tasks
+from channels.chain.told_logs import logs_told, union_of
+from channels.chain.votes import ahead_of_all, verdict
 from channels.errors import EndpointError, EndpointsDisagreeError, InvalidValueError
+from channels.protocol.eip712 import Address
 
 __all__ = ["EndpointPool", "EndpointStatus", "Standing", "open_endpoints"]
 
 _ASK_THE_NEXT: Final = ("header not found", "unknown block", "block not found", "missing trie node")
 """Refusals that only say that this endpoint does not have the block."""
 
+_STUCK: Final = 60.0
+"""Seconds without a newer block after which an endpoint says nothing about who is too far ahead."""
+
 _MAY_BE_ELSEWHERE: Final = frozenset({"eth_getBlockByHash", "eth_getTransactionByHash"})
 """Questions to which null may only mean that this endpoint lags."""
-
-
-class Standing(Enum):
-    """What an endpoint is taken for."""
-
-    GOOD = "good"
-    LAGGING = "lagging"
-    SILENT = "silent"
-    FORKED = "forked"
-
-
-@attrs.frozen(kw_only=True)
-class EndpointStatus:
-    """One endpoint as the last survey found it. ``head`` is the newest block it showed."""
-
-    name: str
-    standing: Standing
-    head: Block | None = None
-    trouble: str = ""
-
-
-@attrs.define(kw_only=True)
-class _Endpoint:
-    name: str
-    rpc: Rpc
-    status: EndpointStatus
-
-    def is_now(self, standing: Standing, trouble: str = "") -> None:
-        self.status = attrs.evolve(self.status, standing=standing, trouble=trouble)
 
 
 class EndpointPool:
@@ -90,7 +67,7 @@ class EndpointPool:
         self._anchor: Block | None = None
         self._leader = ""
         self._endpoints = {
-            name: _Endpoint(
+            name: Endpoint(
                 name=name,
                 rpc=Rpc(provider),
                 status=EndpointStatus(name=name, standing=Standing.SILENT),
@@ -132,7 +109,7 @@ class EndpointPool:
         """
         if method == "eth_sendRawTransaction":
             return await self._broadcast(method, params)
-        if method == "eth_getLogs" and "blockHash" in params[0]:
+        if method == "eth_getLogs" and {"blockHash", "address"} <= set(params[0]):
             return await self._all_logs(method, params)
         return await self._first_answer(method, params)
 
@@ -152,35 +129,37 @@ class EndpointPool:
             return answer
         raise failure or EndpointError("there is no endpoint")
 
-    async def _ask(self, endpoint: _Endpoint, method: RPCEndpoint, params: Any) -> RPCResponse:
+    async def _ask(self, endpoint: Endpoint, method: RPCEndpoint, params: Any) -> RPCResponse:
         try:
             with trio.fail_after(self._patience):
-                return await endpoint.rpc.provider.make_request(method, params)
+                answer = await endpoint.rpc.provider.make_request(method, params)
         except trio.TooSlowError:
-            endpoint.is_now(Standing.SILENT, f"no answer to {method} within {self._patience:g} s")
+            endpoint.failed(f"no answer to {method} within {self._patience:g} s")
             raise EndpointError(f"{endpoint.name} did not answer {method} in time") from None
         except EndpointError as error:
-            endpoint.is_now(Standing.SILENT, str(error.args[0]))
+            endpoint.failed(str(error.args[0]))
             raise
+        endpoint.answered()
+        return answer
 
-    def _candidates(self) -> list[_Endpoint]:
+    def _candidates(self) -> list[Endpoint]:
         """All endpoints, the leader first, then by what they are taken for."""
         return sorted(
             self._endpoints.values(),
             key=lambda each: (_RANK[each.status.standing], each.name != self._leader),
         )
 
-    def _believed(self) -> list[_Endpoint]:
+    def _believed(self) -> list[Endpoint]:
         candidates = self._candidates()
         return [each for each in candidates if each.status.standing in _BELIEVED] or candidates
 
     async def _ask_all(
-        self, endpoints: Sequence[_Endpoint], method: RPCEndpoint, params: Any
+        self, endpoints: Sequence[Endpoint], method: RPCEndpoint, params: Any
     ) -> dict[str, RPCResponse]:
         """Answers by name, of those who answer in time."""
         answers: dict[str, RPCResponse] = {}
 
-        async def ask(endpoint: _Endpoint) -> None:
+        async def ask(endpoint: Endpoint) -> None:
             try:
                 answers[endpoint.name] = await self._ask(endpoint, method, params)
             except EndpointError:
@@ -195,7 +174,7 @@ class EndpointPool:
         """Send to all; return with the first that takes it, while the others are still asked."""
         send, receive = trio.open_memory_channel[RPCResponse | EndpointError](len(self._endpoints))
 
-        async def ask(endpoint: _Endpoint) -> None:
+        async def ask(endpoint: Endpoint) -> None:
             try:
                 send.send_nowait(await self._ask(endpoint, method, params))
             except EndpointError as error:
@@ -211,21 +190,31 @@ class EndpointPool:
                 failure = answer
             elif "error" not in answer:
                 return answer
-            elif refusal is None or "known" in str(answer["error"]):
+            elif refusal is None or "known" in shown(answer["error"]):
                 refusal = answer
         if refusal is not None:
             return refusal
         raise failure or EndpointError("there is no endpoint")
 
     async def _all_logs(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        asked = {name: bytes.fromhex(params[0][name][2:]) for name in ("blockHash", "address")}
         answers = await self._ask_all(self._believed(), method, params)
-        told = [logs for answer in answers.values() if (logs := _logs_in(answer)) is not None]
+        told = []
+        for name, answer in answers.items():
+            if "error" in answer:
+                continue
+            try:
+                told.append(
+                    logs_told(answer.get("result"), asked["blockHash"], Address(asked["address"]))
+                )
+            except EndpointError as error:
+                self._endpoints[name].failed(str(error.args[0]))
         if not told:
             return await self._first_answer(method, params)
-        union = {_place_of(log): log for logs in reversed(told) for log in logs}
-        if any(len(logs) != len(union) for logs in told):
+        union, agreed = await union_of(Rpc(self), told)
+        if not agreed:
             self.disagree(f"the events of block {params[0]['blockHash']}")
-        return cast(RPCResponse, {"jsonrpc": "2.0", "id": 0, "result": list(union.values())})
+        return cast(RPCResponse, {"jsonrpc": "2.0", "id": 0, "result": union})
 
     # ---- the survey
 
@@ -236,73 +225,92 @@ class EndpointPool:
             await self.survey()
 
     async def survey(self) -> None:
-        """Ask everybody for the newest block, vote on the newest final one, choose the leader."""
+        """Ask everybody for the newest block, vote on the newest final ones, choose the leader."""
         async with trio.open_nursery() as nursery:
             for each in self._endpoints.values():
                 nursery.start_soon(self._look, each)
-        self._choose()
         disputed = await self._vote()
-        self._choose()
         self.trouble = None
+        self._set_aside_far_ahead()
+        self._choose()
         if disputed is not None:
             self.disagree(f"block {disputed}, which should be final")
 
-    async def _look(self, endpoint: _Endpoint) -> None:
+    async def _look(self, endpoint: Endpoint) -> None:
         found = await self._block(endpoint, "latest")
-        if found is None:
-            return
-        forked = endpoint.status.standing is Standing.FORKED  # until it is voted in again
-        endpoint.status = EndpointStatus(
-            name=endpoint.name,
-            standing=Standing.FORKED if forked else Standing.GOOD,
-            head=found,
-            trouble=endpoint.status.trouble if forked else "",
-        )
+        if found is not None:
+            endpoint.showed(found)
 
-    async def _block(self, endpoint: _Endpoint, block: BlockId) -> Block | None:
+    async def _block(self, endpoint: Endpoint, block: BlockId) -> Block | None:
         """A block as one endpoint tells it; None if it does not, and then it may be silent."""
         try:
             with trio.fail_after(self._patience):
                 return await endpoint.rpc.block(block)
         except trio.TooSlowError:
-            endpoint.is_now(Standing.SILENT, f"no answer within {self._patience:g} s")
+            endpoint.was_silent(f"no answer within {self._patience:g} s")
         except EndpointError as error:
-            endpoint.is_now(Standing.SILENT, str(error.args[0]))
+            endpoint.was_silent(str(error.args[0]))
         return None
 
     async def _vote(self) -> int | None:
-        """Set aside who has another block than most where all should be final; its number."""
-        leader = self._endpoints.get(self._leader)
-        if leader is None or leader.status.head is None:
-            return None
-        final = await self._block(leader, self._finality.block(leader.status.head.number))
-        if final is None:
-            return None
-        votes: dict[str, bytes] = {}
+        """Set aside who has another block than most where all should be final; its number.
 
-        async def ask(endpoint: _Endpoint) -> None:
-            found = await self._block(endpoint, final.number)
+        Each names the newest block that it takes for final, and all vote on each of these: were one
+        alone to name it, it could name one that is never disputed.
+        """
+        present = [
+            each
+            for each in self._endpoints.values()
+            if each.status.standing is not Standing.SILENT and each.status.head is not None
+        ]
+        votes: dict[int, dict[str, bytes]] = {}
+
+        async def name_final(endpoint: Endpoint) -> None:
+            head = endpoint.status.head
+            if head is None:
+                return
+            final = await self._block(endpoint, self._finality.block(head.number))
+            if final is not None:
+                votes.setdefault(final.number, {})[endpoint.name] = final.hash
+
+        async def ask(endpoint: Endpoint, number: int) -> None:
+            found = await self._block(endpoint, number)
             if found is not None:
-                votes[endpoint.name] = found.hash
+                votes[number][endpoint.name] = found.hash
 
         async with trio.open_nursery() as nursery:
-            for each in self._endpoints.values():
-                if each.status.standing is not Standing.SILENT:
-                    nursery.start_soon(ask, each)
-        counted = Counter(votes.values()).most_common(2)
-        if len(counted) == 2 and counted[0][1] == counted[1][1]:
-            return final.number
-        for name, voted in votes.items():
+            for each in present:
+                nursery.start_soon(name_final, each)
+        async with trio.open_nursery() as nursery:
+            for number, voted in list(votes.items()):
+                for each in present:
+                    if each.name not in voted:
+                        nursery.start_soon(ask, each, number)
+        found = verdict(votes)
+        for name in {name for voted in votes.values() for name in voted}:
             endpoint = self._endpoints[name]
-            if voted != counted[0][0]:
-                endpoint.is_now(Standing.FORKED, f"has another block {final.number} than most")
+            if name in found.outvoted:
+                trouble = f"has another block {found.disputed} than most"
+                endpoint.is_now(Standing.FORKED, trouble)
             elif endpoint.status.standing is Standing.FORKED:
                 endpoint.is_now(Standing.GOOD)
-        return final.number if len(counted) == 2 else None
+        return found.disputed
+
+    def _set_aside_far_ahead(self) -> None:
+        heads = {each.name: each.status.head.number for each in self._good() if each.status.head}
+        moved_at = {name: self._endpoints[name].moved_at for name in heads}
+        since = trio.current_time() - _STUCK
+        name = ahead_of_all(heads, moved_at, lag=self._lag, since=since)
+        if name is not None:
+            self._endpoints[name].is_now(Standing.FORKED, f"alone claims block {heads[name]}")
+            self.disagree(f"block {heads[name]}, which only one of them has")
+
+    def _good(self) -> list[Endpoint]:
+        return [each for each in self._endpoints.values() if each.status.standing in _BELIEVED]
 
     def _choose(self) -> None:
         """Tell who lags, and follow the endpoint that is furthest ahead; change only for better."""
-        good = [each for each in self._endpoints.values() if each.status.standing in _BELIEVED]
+        good = self._good()
         heads = {each.name: each.status.head.number for each in good if each.status.head}
         if not heads:
             return
@@ -327,21 +335,8 @@ _RANK: Final = {
 def _is_elsewhere(method: str, answer: RPCResponse) -> bool:
     error = answer.get("error")
     if error:
-        return any(text in str(error).lower() for text in _ASK_THE_NEXT)
+        return any(text in shown(error).lower() for text in _ASK_THE_NEXT)
     return method in _MAY_BE_ELSEWHERE and answer.get("result") is None
-
-
-def _logs_in(answer: RPCResponse) -> list[Mapping[str, Any]] | None:
-    logs = answer.get("result")
-    if "error" in answer or not isinstance(logs, list):
-        return None
-    return logs if all(isinstance(each, Mapping) for each in logs) else None
-
-
-def _place_of(log: Mapping[str, Any]) -> tuple[str, ...]:
-    """What makes a log the same log, from whomever it comes."""
-    names = ("blockHash", "transactionHash", "logIndex", "data", "topics")
-    return tuple(str(log.get(name)) for name in names)
 
 
 @asynccontextmanager

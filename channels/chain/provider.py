@@ -21,6 +21,7 @@ import httpx
 from web3.providers.async_base import AsyncJSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
+from channels.chain.json_values import parsed
 from channels.errors import EndpointError
 
 __all__ = ["TrioHTTPProvider", "open_provider"]
@@ -106,7 +107,7 @@ class TrioHTTPProvider(AsyncJSONBaseProvider):
                 f"{self._host} could not be asked {what}: {type(error).__name__}"
             ) from error
         try:
-            return json.loads(raw)
+            return parsed(raw)
         except ValueError as error:
             raise EndpointError(
                 f"{self._host} answered {what} with status {response.status_code} and no JSON"

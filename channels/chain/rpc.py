@@ -14,6 +14,15 @@ import attrs
 import trio
 from web3.types import RPCEndpoint, RPCResponse
 
+from channels.chain.json_values import (
+    hexadecimal,
+    mapping,
+    number,
+    number_64,
+    sequence,
+    shown,
+    words,
+)
 from channels.errors import EndpointError
 from channels.protocol.eip712 import Address
 
@@ -28,6 +37,7 @@ __all__ = [
     "Rpc",
     "RpcRefusedError",
     "Transaction",
+    "checked_logs",
     "quantity",
 ]
 
@@ -57,9 +67,9 @@ class RpcRefusedError(EndpointError):
 
     def __init__(self, method: str, error: Mapping[str, Any]) -> None:
         self.code = error.get("code")
-        self.reply = str(error.get("message", ""))
+        self.reply = words(error.get("message", ""))
         self.data = error.get("data")
-        super().__init__(f"{method} was refused: {self.reply} (code {self.code})")
+        super().__init__(f"{method} was refused: {self.reply} (code {shown(self.code)})")
 
 
 class CallFailedError(RpcRefusedError):
@@ -70,8 +80,10 @@ class CallFailedError(RpcRefusedError):
         data = self.data
         if isinstance(data, Mapping):  # some nodes nest it
             data = data.get("data", data.get("result"))
-        valid = isinstance(data, str) and data.startswith("0x")
-        self.output = bytes.fromhex(data[2:]) if isinstance(data, str) and valid else b""
+        try:
+            self.output = hexadecimal(data)
+        except EndpointError:
+            self.output = b""
 
 
 @attrs.frozen(kw_only=True)
@@ -129,73 +141,60 @@ def quantity(value: int) -> str:
     return hex(value)
 
 
-def _bytes(value: object, length: int | None = None) -> bytes:
-    if not isinstance(value, str) or not value.startswith("0x"):
-        raise EndpointError(f"expected hexadecimal data, got {value!r}")
-    try:
-        raw = bytes.fromhex(value[2:])
-    except ValueError as error:
-        raise EndpointError(f"expected hexadecimal data, got {value!r}") from error
-    if length is not None and len(raw) != length:
-        raise EndpointError(f"expected {length} bytes, got {len(raw)}")
-    return raw
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, str) or not value.startswith("0x"):
-        raise EndpointError(f"expected a hexadecimal number, got {value!r}")
-    try:
-        return int(value, 16)
-    except ValueError as error:
-        raise EndpointError(f"expected a hexadecimal number, got {value!r}") from error
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise EndpointError(f"expected an object, got {type(value).__name__}")
-    return value
-
-
 def _address(value: object) -> Address | None:
-    return None if value is None else Address(_bytes(value, 20))
+    return None if value is None else Address(hexadecimal(value, 20))
 
 
 def _block(value: object) -> Block:
-    raw = _mapping(value)
+    raw = mapping(value)
     return Block(
-        number=_number(raw.get("number")),
-        hash=_bytes(raw.get("hash"), 32),
-        parent_hash=_bytes(raw.get("parentHash"), 32),
-        timestamp=_number(raw.get("timestamp")),
-        base_fee=_number(raw.get("baseFeePerGas", "0x0")),
-        gas_limit=_number(raw.get("gasLimit", "0x0")),
+        number=number_64(raw.get("number")),
+        hash=hexadecimal(raw.get("hash"), 32),
+        parent_hash=hexadecimal(raw.get("parentHash"), 32),
+        timestamp=number_64(raw.get("timestamp")),
+        base_fee=number(raw.get("baseFeePerGas", "0x0")),
+        gas_limit=number(raw.get("gasLimit", "0x0")),
     )
 
 
 def _log(value: object) -> Log:
-    raw = _mapping(value)
+    raw = mapping(value)
     return Log(
-        address=Address(_bytes(raw.get("address"), 20)),
-        topics=tuple(_bytes(topic, 32) for topic in raw.get("topics", ())),
-        data=_bytes(raw.get("data")),
-        block_number=_number(raw.get("blockNumber")),
-        block_hash=_bytes(raw.get("blockHash"), 32),
-        transaction_hash=_bytes(raw.get("transactionHash"), 32),
-        log_index=_number(raw.get("logIndex")),
+        address=Address(hexadecimal(raw.get("address"), 20)),
+        topics=tuple(hexadecimal(topic, 32) for topic in sequence(raw.get("topics", []))),
+        data=hexadecimal(raw.get("data")),
+        block_number=number_64(raw.get("blockNumber")),
+        block_hash=hexadecimal(raw.get("blockHash"), 32),
+        transaction_hash=hexadecimal(raw.get("transactionHash"), 32),
+        log_index=number(raw.get("logIndex")),
     )
 
 
+def checked_logs(raw: object, address: Address, block_hash: bytes | None) -> tuple[Log, ...]:
+    """An answer to eth_getLogs as logs of ``address``, in order; in one block, if it is given.
+
+    Raises:
+        EndpointError: it is none.
+    """
+    logs = tuple(_log(each) for each in sequence(raw))
+    for log in logs:
+        elsewhere = block_hash is not None and log.block_hash != block_hash
+        if log.address != address or elsewhere:
+            raise EndpointError("eth_getLogs answered with logs that were not asked for")
+    return tuple(sorted(logs, key=lambda log: (log.block_number, log.log_index)))
+
+
 def _receipt(value: object) -> Receipt:
-    raw = _mapping(value)
+    raw = mapping(value)
     return Receipt(
-        transaction_hash=_bytes(raw.get("transactionHash"), 32),
-        block_number=_number(raw.get("blockNumber")),
-        block_hash=_bytes(raw.get("blockHash"), 32),
-        success=_number(raw.get("status")) == 1,
-        gas_used=_number(raw.get("gasUsed")),
-        effective_gas_price=_number(raw.get("effectiveGasPrice", "0x0")),
+        transaction_hash=hexadecimal(raw.get("transactionHash"), 32),
+        block_number=number(raw.get("blockNumber")),
+        block_hash=hexadecimal(raw.get("blockHash"), 32),
+        success=number(raw.get("status")) == 1,
+        gas_used=number(raw.get("gasUsed")),
+        effective_gas_price=number(raw.get("effectiveGasPrice", "0x0")),
         contract_address=_address(raw.get("contractAddress")),
-        logs=tuple(_log(log) for log in raw.get("logs", ())),
+        logs=tuple(_log(log) for log in sequence(raw.get("logs", []))),
     )
 
 
@@ -230,7 +229,7 @@ class Rpc:
         error: object = response.get("error")
         if error:
             details: Mapping[str, Any] = error if isinstance(error, Mapping) else {"message": error}
-            reverted = details.get("code") == _REVERT_CODE or "revert" in str(
+            reverted = details.get("code") == _REVERT_CODE or "revert" in words(
                 details.get("message", "")
             )
             raise (CallFailedError if reverted else RpcRefusedError)(method, details)
@@ -248,7 +247,7 @@ class Rpc:
 
     async def chain_id(self) -> int:
         """Chain id of EIP-155."""
-        return _number(await self.request("eth_chainId"))
+        return number(await self.request("eth_chainId"))
 
     async def block(self, block: BlockId = "latest") -> Block | None:
         """Header of a block; None if the endpoint has none such."""
@@ -268,7 +267,7 @@ class Rpc:
         raw = await self.request(
             "eth_getLogs", {"blockHash": "0x" + block_hash.hex(), "address": "0x" + address.hex()}
         )
-        return self._checked_logs(raw, address, block_hash)
+        return checked_logs(raw, address, block_hash)
 
     async def logs_between(self, first: int, last: int, address: Address) -> tuple[Log, ...]:
         """Logs of ``address`` in blocks ``first`` to ``last``, both included, in order."""
@@ -276,23 +275,12 @@ class Rpc:
             "eth_getLogs",
             {"fromBlock": hex(first), "toBlock": hex(last), "address": "0x" + address.hex()},
         )
-        return self._checked_logs(raw, address, None)
-
-    @staticmethod
-    def _checked_logs(raw: object, address: Address, block_hash: bytes | None) -> tuple[Log, ...]:
-        if not isinstance(raw, list):
-            raise EndpointError("eth_getLogs was not answered with a list")
-        logs = tuple(_log(each) for each in raw)
-        for log in logs:
-            elsewhere = block_hash is not None and log.block_hash != block_hash
-            if log.address != address or elsewhere:
-                raise EndpointError("eth_getLogs answered with logs that were not asked for")
-        return tuple(sorted(logs, key=lambda log: (log.block_number, log.log_index)))
+        return checked_logs(raw, address, None)
 
     async def receipt(self, transaction_hash: bytes) -> Receipt | None:
         """Receipt of a mined transaction; None if it is not (or no longer) mined."""
         raw = await self.request("eth_getTransactionReceipt", "0x" + transaction_hash.hex())
-        if raw is None or _mapping(raw).get("blockHash") is None:
+        if raw is None or mapping(raw).get("blockHash") is None:
             return None
         return _receipt(raw)
 
@@ -301,14 +289,14 @@ class Rpc:
         raw = await self.request("eth_getTransactionByHash", "0x" + transaction_hash.hex())
         if raw is None:
             return None
-        fields = _mapping(raw)
+        fields = mapping(raw)
         mined = fields.get("blockNumber")
         return Transaction(
-            hash=_bytes(fields.get("hash"), 32),
-            sender=Address(_bytes(fields.get("from"), 20)),
+            hash=hexadecimal(fields.get("hash"), 32),
+            sender=Address(hexadecimal(fields.get("from"), 20)),
             to=_address(fields.get("to")),
-            data=_bytes(fields.get("input", fields.get("data"))),
-            block_number=None if mined is None else _number(mined),
+            data=hexadecimal(fields.get("input", fields.get("data"))),
+            block_number=None if mined is None else number(mined),
         )
 
     async def call(
@@ -328,7 +316,7 @@ class Rpc:
         message = _message(to, data, sender)
         if gas is not None:
             message["gas"] = hex(gas)
-        return _bytes(await self.request("eth_call", message, _state_at(block)))
+        return hexadecimal(await self.request("eth_call", message, _state_at(block)))
 
     async def estimate_gas(
         self,
@@ -347,30 +335,32 @@ class Rpc:
         message = _message(to, data, sender)
         if value:
             message["value"] = hex(value)
-        return _number(await self.request("eth_estimateGas", message, _state_at(block)))
+        return number(await self.request("eth_estimateGas", message, _state_at(block)))
 
     async def send(self, raw: bytes) -> bytes:
         """Broadcast signed bytes and return the transaction's hash."""
-        return _bytes(await self.request("eth_sendRawTransaction", "0x" + raw.hex()), 32)
+        return hexadecimal(await self.request("eth_sendRawTransaction", "0x" + raw.hex()), 32)
 
     async def nonce(self, account: Address, block: BlockId = "latest") -> int:
         """Transactions that ``account`` has had mined as of ``block``."""
-        return _number(
+        return number(
             await self.request("eth_getTransactionCount", "0x" + account.hex(), _state_at(block))
         )
 
     async def balance(self, account: Address, block: BlockId = "latest") -> int:
         """Balance of ``account``, wei."""
-        return _number(await self.request("eth_getBalance", "0x" + account.hex(), _state_at(block)))
+        return number(await self.request("eth_getBalance", "0x" + account.hex(), _state_at(block)))
 
     async def code(self, account: Address, block: BlockId = "latest") -> bytes:
         """Code that stands at ``account``."""
-        return _bytes(await self.request("eth_getCode", "0x" + account.hex(), _state_at(block)))
+        return hexadecimal(
+            await self.request("eth_getCode", "0x" + account.hex(), _state_at(block))
+        )
 
     async def priority_fee(self) -> int | None:
         """Priority fee the endpoint suggests, wei per gas; None if it does not."""
         try:
-            return _number(await self.request("eth_maxPriorityFeePerGas"))
+            return number(await self.request("eth_maxPriorityFeePerGas"))
         except RpcRefusedError:
             return None
 

@@ -1,8 +1,9 @@
 """Asking every endpoint what a single one could hide: a channel's storage, the dispute counter.
 
-The leader's answer stands, unless another endpoint shows a dispute that the leader does not:
-whoever shows one is believed enough to act on. That is safe, because what follows is simulated
-before it is sent, and because a newer state on chain harms nobody honest.
+The leader's answer stands, unless another endpoint shows a dispute that the leader does not, or one
+on an older state: whoever shows one is believed enough to act on. That is safe, because what
+follows is simulated before it is sent, and because a newer state on chain harms nobody honest. That
+the window is over takes most of them to say: who believed it of one would not answer any more.
 
 Source: design, watchtower.md "Engine".
 """
@@ -34,13 +35,11 @@ class Witnesses:
         self._patience = patience
 
     async def view_at(self, channel_id: bytes, block_hash: bytes, timestamp: int) -> ChannelView:
-        """A channel's storage; one that shows a dispute goes before one that shows none."""
+        """A channel's storage, the one that asks the most of us where there are several."""
         views = await self._ask(lambda each: each.view_at(channel_id, block_hash, timestamp))
         if any(each != views[0] for each in views):
             self._pool.disagree(f"channel 0x{channel_id.hex()}")
-        if views[0].phase is OnChainPhase.OPEN:
-            return next((each for each in views if each.phase is OnChainPhase.DISPUTED), views[0])
-        return views[0]
+        return _most_urgent(views)
 
     async def dispute_count(self, block_hash: bytes) -> int:
         """Disputes ever filed: the highest count that any of them tells."""
@@ -75,3 +74,12 @@ class Witnesses:
         if not answers:
             raise failures[0] if failures else EndpointError("no endpoint is to be believed")
         return [answers[number] for number in sorted(answers)]
+
+
+def _most_urgent(views: list[ChannelView]) -> ChannelView:
+    disputed = [each for each in views if each.phase is OnChainPhase.DISPUTED]
+    if not disputed:
+        return views[0]
+    oldest = min(disputed, key=lambda each: each.nonce)
+    over = [each for each in views if each.phase in (OnChainPhase.RUN_OFF, OnChainPhase.CLOSED)]
+    return over[0] if 2 * len(over) > len(views) else oldest

@@ -11,7 +11,7 @@ import attrs
 import click
 
 from channels.cli.desk.options import run
-from channels.errors import InvalidValueError
+from channels.errors import InvalidValueError, OurError
 
 if TYPE_CHECKING:
     from channels.chain.deployments import DeployedContract, Deployment
@@ -124,17 +124,22 @@ def attest(
 
 
 async def _attest(options: _Options) -> None:
-    import trio
-
     from channels.chain.attestations import OracleDomain
     from channels.chain.deployments import load_deployment
+    from channels.chain.tasks import open_tasks
     from channels.prices import AttesterService, PriceJournal
-    from channels.prices.serving import serve_attester
     from channels.protocol.eip712 import checksum
     from channels.protocol.types import feed_id
     from channels.signers import open_signer
     from channels.storage import open_store
 
+    try:
+        from channels.prices.serving import serve_attester
+    except ImportError as error:
+        raise OurError(
+            "an attester's endpoint needs starlette and hypercorn",
+            next_step="pip install 'option-channels[tower]'",
+        ) from error
     if _HOUR % options.every:
         raise InvalidValueError(f"--every {options.every} does not divide an hour")
     if options.signer.lower().startswith(("http:", "https:")):
@@ -151,7 +156,7 @@ async def _attest(options: _Options) -> None:
         open_signer(options.signer) as signer,
         open_store(options.journal) as store,
         _feed(options) as prices,
-        trio.open_nursery() as nursery,
+        open_tasks() as nursery,
     ):
         _check_attester(oracle, checksum(signer.address))
         domain = OracleDomain(chain_id=deployment.chain_id, oracle=oracle.address)
@@ -165,7 +170,7 @@ async def _attest(options: _Options) -> None:
         )
         urls = await nursery.start(serve_attester, journal, options.listen)
         click.echo(f"{checksum(signer.address)} attests {', '.join(names)} at {', '.join(urls)}")
-        nursery.start_soon(service.run)
+        await service.run()
 
 
 def _oracle(deployment: Deployment, name: str | None) -> DeployedContract:

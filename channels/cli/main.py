@@ -15,6 +15,7 @@ from channels.cli.backtest import backtest
 from channels.cli.desk import COMMANDS
 from channels.cli.doctor import doctor
 from channels.cli.replay import replay
+from channels.cli.tower import tower
 
 __all__ = ["main"]
 
@@ -29,6 +30,7 @@ def main() -> None:
 
 main.add_command(attest)
 main.add_command(audit)
+main.add_command(tower)
 main.add_command(backtest)
 main.add_command(doctor)
 main.add_command(replay)

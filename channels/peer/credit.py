@@ -71,6 +71,7 @@ class _Book:
     tried_at: int = 0
     tried_marks: Marks | None = None
     asked_at: int | None = None
+    awaiting: bool = False
     comparing: bool = False
     dispute: Disagreement = attrs.Factory(Disagreement)
     dispute_text: str = ""
@@ -305,7 +306,7 @@ class Credit:
         now = runner.channel.clock.head_time
         if book.asked_at is not None and now < book.asked_at + self.policy.remark_interval:
             return False
-        book.asked_at = now
+        book.asked_at, book.awaiting = now, True
         return True
 
     async def _ask_marks(self, runner: Runner) -> None:
@@ -328,8 +329,8 @@ class Credit:
             with suppress(IllegalCommandError):
                 if report.wants_answer:
                     await runner.feed(ReportMarks(marks=ours, wants_answer=False))
-                elif book.asked_at is not None:
-                    book.asked_at = None
+                elif book.awaiting:
+                    book.awaiting = False
                     await self._resolve(runner, book.dispute, held, ours, theirs)
         finally:
             book.comparing = False

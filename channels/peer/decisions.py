@@ -1,20 +1,16 @@
-"""Our answers to what a counterparty asks in an open channel: proposals, quotes, closings."""
+"""Our answers to what a counterparty asks in an open channel: proposals and closings."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Final
 
-import attrs
-import trio
-
-from channels.errors import ChannelsError, RejectedError
+from channels.errors import ChannelsError, LimitError, RejectedError
 from channels.peer.callbacks import ask
 from channels.peer.handle import PeerChannel
-from channels.peer.makers import QuoteRequest, trade_draft
 from channels.peer.marks import Disagreement, live_marks, marks_objection
+from channels.peer.quoting import Quoting
 from channels.peer.runner import Runner
 from channels.peer.setup import PeerSetup
 from channels.peer.tasks import Tasks, Tell
@@ -22,14 +18,16 @@ from channels.peer.waiting import Outcomes
 from channels.protocol import messages as m
 from channels.protocol.changes import Remark, Settlement, Trade, marks_of
 from channels.protocol.channel import Channel, Phase
-from channels.protocol.effects import CloseRequested, Notice, ProposalReceived, QuoteRequested
-from channels.protocol.eip712 import keccak
-from channels.protocol.events import Answer, RefuseQuote, SendQuote
+from channels.protocol.effects import (
+    CloseRequested,
+    Notice,
+    ProposalReceived,
+    WithdrawalRequested,
+)
+from channels.protocol.events import Answer
+from channels.protocol.types import Portfolio
 
 __all__ = ["Decisions"]
-
-MAX_QUOTING: Final = 16
-"""Requests for quotes in one channel that may wait for the owner's code."""
 
 
 class Decisions:
@@ -44,6 +42,7 @@ class Decisions:
         setup: PeerSetup,
         handle: Callable[[Runner], PeerChannel],
         disputed: Callable[[bytes], Disagreement],
+        quoting: Quoting,
         tasks: Tasks,
         tell: Tell,
     ) -> None:
@@ -52,7 +51,7 @@ class Decisions:
         self._handle = handle
         self._tasks = tasks
         self._tell = tell
-        self._quoting: dict[bytes, set[bytes]] = {}
+        self._quoting = quoting
 
     def on_notice(self, runner: Runner, outcomes: Outcomes, notice: Notice) -> None:
         """Begin to answer, if this notice wants an answer."""
@@ -64,15 +63,12 @@ class Decisions:
                 if not outcomes.offer(request_id, notice):
                     work = partial(self._decline_quote, runner, notice.nonce)
                     self._tasks.start(identity, work)
-            case QuoteRequested():
-                self._on_quote_request(runner, notice.request)
+            case WithdrawalRequested():
+                work = partial(self._decide_withdrawal, runner, notice)
+                self._tasks.start(identity, work)
             case CloseRequested():
                 nonce = notice.closing.nonce
                 self._tasks.start(identity, partial(self._accept_closing, runner, nonce))
-
-    def quoting(self, identity: bytes) -> bool:
-        """Whether a request for a quote waits for the owner's code in a channel."""
-        return bool(self._quoting.get(identity))
 
     async def _decline_quote(self, runner: Runner, nonce: int) -> None:
         entry = runner.channel.ledger.entry(nonce)
@@ -81,6 +77,22 @@ class Decisions:
 
     async def _accept_closing(self, runner: Runner, nonce: int) -> None:
         await runner.feed(Answer(nonce=nonce, accept=True, now=self._setup.now()))
+
+    async def _decide_withdrawal(self, runner: Runner, asked: WithdrawalRequested) -> None:
+        """Sign what leaves both their margin, at marks that are still ours."""
+        portfolio, handle = asked.withdrawal.state.portfolio, self._handle(runner)
+        try:
+            objection = None
+            if any(each.expiry > self._setup.now() for each in portfolio.positions):
+                objection = await self._marks_objection(runner.channel, portfolio, Disagreement())
+        except ChannelsError as error:
+            self._tell(runner.channel_id, error)
+            objection = m.Reason.BUSY, "we cannot decide for now"
+        if objection is not None:
+            await handle.decline(asked.withdrawal.nonce, *objection)
+        else:
+            answer = Answer(nonce=asked.withdrawal.nonce, accept=True, now=self._setup.now())
+            await runner.feed(answer)
 
     async def _decide(self, runner: Runner, proposal: ProposalReceived) -> None:
         """Answer a proposal that no request of ours asked for."""
@@ -93,31 +105,39 @@ class Decisions:
         if objection is not None:
             await handle.decline(proposal.nonce, *objection)
         else:
-            with suppress(RejectedError):  # the breaker moved while we decided, and it is declined
+            # The breaker moved while we decided, or the desk has no room: it is declined.
+            with suppress(RejectedError, LimitError):
                 await handle.accept(proposal.nonce)
+
+    async def _marks_objection(
+        self, channel: Channel, portfolio: Portfolio, known: Disagreement
+    ) -> tuple[m.Reason, str] | None:
+        """Why the marks of a portfolio are not ours, if they are not."""
+        market, theirs = self._setup.market, marks_of(portfolio)
+        if market is None:
+            return m.Reason.MARKS, "no market data on our side"
+
+        async def judge() -> tuple[m.Reason, str] | None:
+            return marks_objection(
+                self._setup.policy,
+                live_marks(market, channel.portfolio, theirs.series, self._setup.now()),
+                theirs,
+                held=marks_of(channel.portfolio),
+                known=known,
+            )
+
+        return await ask("the market", judge, self._setup.timing.confirm_within)
 
     async def _objection(
         self, channel: Channel, proposal: ProposalReceived
     ) -> tuple[m.Reason, str] | None:
-        market, policy = self._setup.market, self._setup.policy
-        if market is None:
-            return m.Reason.MARKS, "no market data on our side"
-        theirs = marks_of(proposal.portfolio)
-        patience = self._setup.timing.confirm_within
-        known = self._disputed(channel.channel_id)
-
-        async def judge() -> tuple[m.Reason, str] | None:
-            return marks_objection(
-                policy,
-                live_marks(market, channel.portfolio, theirs.series, self._setup.now()),
-                theirs,
-                held=marks_of(channel.portfolio),
-                known=known if isinstance(proposal.change, Remark) else None,
-            )
-
-        objection = await ask("the market", judge, patience)
+        known = Disagreement()
+        if isinstance(proposal.change, Remark):
+            known = self._disputed(channel.channel_id)
+        objection = await self._marks_objection(channel, proposal.portfolio, known)
         if objection is not None:
             return objection
+        patience = self._setup.timing.confirm_within
         match proposal.change:
             case Remark():
                 return None
@@ -130,76 +150,14 @@ class Decisions:
                     return None
                 return m.Reason.PRICE, f"settlement price {price}, ours {own}"
             case Trade() as trade:
+                if self._quoting.allows_part(channel, trade):
+                    return None
                 decide = self._setup.accept_trade
                 if decide is not None and await ask(
                     "accept_trade", lambda: decide(trade, channel.portfolio), patience
                 ):
                     return None
                 return m.Reason.DECLINED, "we did not ask for this trade"
-
-    def _on_quote_request(self, runner: Runner, request: m.RequestForQuote) -> None:
-        identity = runner.channel_id
-        asked = self._quoting.setdefault(identity, set())
-        if request.request_id in asked:
-            return
-        work: Callable[[], Awaitable[object]] = partial(self._quote, runner, request)
-        if len(asked) >= MAX_QUOTING:
-            refuse = RefuseQuote(request_id=request.request_id, reason=m.Reason.BUSY)
-            work = partial(runner.feed, refuse)
-        else:
-            asked.add(request.request_id)
-        self._tasks.start(identity, work)
-
-    async def _quote(self, runner: Runner, request: m.RequestForQuote) -> None:
-        identity = runner.channel_id
-        refuse = RefuseQuote(request_id=request.request_id, reason=m.Reason.DECLINED)
-        try:
-            with trio.move_on_after(min(request.time_to_live, self._setup.timing.confirm_within)):
-                # New marks under way would make a quote on the old ones worthless.
-                await runner.wait_until(lambda channel: channel.phase is not Phase.PROPOSED)
-            quote = await self._price(runner.channel, request)
-            await runner.feed(refuse if quote is None else quote)
-        except ChannelsError:
-            await runner.feed(attrs.evolve(refuse, reason=m.Reason.BUSY))
-            raise
-        finally:
-            self._quoting[identity].discard(request.request_id)
-
-    async def _price(self, channel: Channel, request: m.RequestForQuote) -> SendQuote | None:
-        """What the maker makes of a request; None for no price."""
-        maker = self._setup.maker
-        if maker is None:
-            return None
-        question = QuoteRequest(
-            channel_id=channel.channel_id,
-            legs=request.legs,
-            time_to_live=request.time_to_live,
-            side=channel.side,
-            portfolio=channel.portfolio,
-        )
-
-        async def quote() -> SendQuote | None:
-            answer = await maker(question)
-            if answer is None:
-                return None
-            draft = trade_draft(
-                trade_id=keccak(channel.channel_id + request.request_id),
-                legs=request.legs,
-                prices=answer.prices,
-                requester=channel.side.other,
-                marks=answer.marks,
-                unit=channel.terms.unit,
-            )
-            now = self._setup.now()
-            return SendQuote(
-                request_id=request.request_id,
-                sides=(draft,),
-                expires_at=now + min(answer.good_for, request.time_to_live),
-                now=now,
-            )
-
-        patience = min(request.time_to_live, self._setup.timing.confirm_within)
-        return await ask("the maker", quote, patience)
 
     async def decline_forgotten(self, runner: Runner) -> None:
         """Decline what waited for a decision when we stopped: nobody decides it any more."""

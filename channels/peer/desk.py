@@ -59,7 +59,7 @@ class DeskPolicy:
     ``protection`` None: quotes are not stopped by fills.
     """
 
-    limits: Limits = attrs.field(factory=Limits)
+    limits: Limits = attrs.Factory(Limits)
     protection: ProtectionLimits | None = None
     group: Callable[[Address], str] = by_signer
 

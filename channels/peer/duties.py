@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
+import attrs
+
 from channels.peer.breaker import Breaker
 from channels.peer.credit import Credit
 from channels.peer.credit_policy import BreakerPolicy, CreditPolicy
+from channels.peer.desk import Desk
 from channels.peer.marks import Disagreement
 from channels.peer.rounds import Rounds
 from channels.peer.runner import Runner
+from channels.peer.settling import Settling
 from channels.peer.setup import PeerSetup
 from channels.peer.tasks import Tasks, Tell
 from channels.protocol.calls import Call
@@ -24,7 +28,7 @@ class Duties:
     """Credit and circuit breaker of all channels, and the rounds that show them each channel.
 
     A policy of None leaves that duty undone. ``own_marks``, ``quoting`` and ``submit`` are as in
-    `Credit`.
+    `Credit`. ``desk`` names limits where the breaker's policy has no source of its own.
     """
 
     def __init__(
@@ -34,6 +38,8 @@ class Duties:
         runners: Mapping[bytes, Runner],
         credit: CreditPolicy | None,
         breaker: BreakerPolicy | None,
+        desk: Desk | None,
+        settling: Settling | None,
         own_marks: Callable[[Channel], Awaitable[Marks | None]],
         quoting: Callable[[bytes], bool],
         submit: Callable[[bytes, Call, bytes], None],
@@ -53,6 +59,9 @@ class Duties:
                 tell=tell,
             )
         )
+        self._settling = settling
+        if breaker is not None and breaker.limit is None and desk is not None:
+            breaker = attrs.evolve(breaker, limit=desk.over_credit)
         guard = (
             None
             if breaker is None
@@ -69,6 +78,7 @@ class Duties:
             own_marks=own_marks,
             credit=self._credit,
             breaker=guard,
+            settling=self._settling,
             tasks=tasks,
             interval=(BreakerPolicy() if breaker is None else breaker).look_interval,
         )
@@ -81,6 +91,8 @@ class Duties:
         """Take in what happened in a channel."""
         if self._credit is not None:
             self._credit.on_notice(runner, notice)
+        if self._settling is not None:
+            self._settling.on_notice(runner, notice)
         self.rounds.on_notice(runner, notice)
 
     def _disputed(self, identity: bytes) -> str:

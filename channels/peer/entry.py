@@ -13,6 +13,7 @@ import trio
 from channels.dispute import Monitor
 from channels.peer.chain_watch import Chain
 from channels.peer.credit_policy import BreakerPolicy, CreditPolicy
+from channels.peer.desk import DeskPolicy
 from channels.peer.makers import Maker
 from channels.peer.peer import Peer
 from channels.peer.policy import (
@@ -22,7 +23,9 @@ from channels.peer.policy import (
     SettlementSource,
     TradeDecision,
 )
+from channels.peer.recovery import StateSource
 from channels.peer.session import LIMITS
+from channels.peer.settling import SettlementPolicy
 from channels.peer.setup import PeerSetup
 from channels.protocol.channel import Timing
 from channels.protocol.signing import Signer
@@ -33,6 +36,7 @@ __all__ = ["open_peer"]
 
 DEFAULT_CREDIT: Final = CreditPolicy()
 DEFAULT_BREAKER: Final = BreakerPolicy()
+DEFAULT_SETTLEMENT: Final = SettlementPolicy()
 
 
 @asynccontextmanager
@@ -56,6 +60,9 @@ async def open_peer(
     limits: LinkLimits = LIMITS,
     tls: bool = True,
     monitor: Monitor | None = None,
+    sources: StateSource | None = None,
+    desk: DeskPolicy | None = None,
+    settlement: SettlementPolicy | None = DEFAULT_SETTLEMENT,
 ) -> AsyncIterator[Peer]:
     """Run a peer for the time of an ``async with``.
 
@@ -80,6 +87,11 @@ async def open_peer(
         tls: whether TCP goes over TLS 1.3; both peers must agree. Without it anybody on the way
             reads all, and can pass for either side. Unix sockets never do.
         monitor: an open `channels.dispute.Monitor`: defends every channel of this peer.
+        settlement: when we propose to settle what has expired, at ``settlement_price``; None: never
+            by ourselves.
+        desk: limits and market-maker protection over all channels; None: each stands alone.
+        sources: asks our towers and copies for states when our data is in doubt; None: only the
+            counterparty is asked, and one that shows less than it has **may lose us funds**.
 
     Raises:
         StorageError: the database cannot be opened, or another process holds it.
@@ -99,6 +111,9 @@ async def open_peer(
         limits=limits,
         tls=tls,
         monitor=monitor,
+        desk=desk,
+        settlement=settlement,
+        sources=sources,
     )
     failure: BaseException | None = None
     async with AsyncExitStack() as stack:

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from channels.errors import InvalidValueError
-from channels.peer.makers import MakerQuote, QuoteRequest
+from channels.peer.makers import MakerQuote, QuoteRequest, reversed_legs
 from channels.peer.policy import MarkSource
 from channels.pricing import position_price
 from channels.protocol.changes import Marks, SeriesMark
+from channels.protocol.messages import Leg
 from channels.protocol.types import Position, Series, feed_id, feed_name
 from channels.units import WAD, to_wad
 
@@ -101,16 +102,28 @@ class SpreadMaker:
         self._good_for = good_for
 
     async def __call__(self, request: QuoteRequest) -> MakerQuote | None:
-        """Name a price for each leg; + quantity: the other side buys from us."""
-        asked = [(leg.feed, leg.expiry, int(leg.kind), leg.strike) for leg in request.legs]
+        """Name a price for each leg, or one for each way; + quantity: the other buys from us."""
         held = {position.series for position in request.portfolio.positions}
         try:
-            marks = self._market.marks({*asked, *held})
+            marks = self._market.marks({*held, *(leg.series for leg in request.legs)})
         except InvalidValueError:
             return None
+        prices = self._prices(request.legs, marks)
+        if any(each < 0 for each in prices):
+            return None
+        reverse = self._prices(reversed_legs(request.legs), marks)
+        both = request.both_sides and all(each >= 0 for each in reverse)
+        return MakerQuote(
+            prices=prices,
+            reverse=reverse if both else None,
+            marks=marks,
+            good_for=self._good_for,
+        )
+
+    def _prices(self, legs: tuple[Leg, ...], marks: Marks) -> tuple[int, ...]:
         prices = []
-        for leg, series in zip(request.legs, asked, strict=True):
-            mark = marks.series[series]
+        for leg in legs:
+            mark = marks.series[leg.series]
             edge = self._edge if leg.quantity > 0 else -min(self._edge, mark.vol)
             position = Position(
                 feed=leg.feed,
@@ -122,6 +135,4 @@ class SpreadMaker:
                 carry=mark.carry,
             )
             prices.append(position_price(position, marks.spots[leg.feed], marks.marked_at))
-        if any(each < 0 for each in prices):
-            return None
-        return MakerQuote(prices=tuple(prices), marks=marks, good_for=self._good_for)
+        return tuple(prices)

@@ -1,108 +1,40 @@
-"""A channel as its owner uses it: ask for quotes, trade, re-mark, settle, close.
-
-Every wait has a deadline. A proposal that another change overtakes is made again on the new
-portfolio; its caller notices nothing but latency.
-"""
+"""A channel as its owner uses it: ask for quotes, trade, re-mark, settle, withdraw, close."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING
 
 import trio
 
 from channels.errors import (
     InvalidValueError,
-    MarginError,
-    OurError,
-    PeerTimeoutError,
     RejectedError,
-    SignerError,
     SigningRefusedError,
 )
-from channels.peer.makers import trade_draft
-from channels.peer.proposer import Proposer
-from channels.peer.proposing import changes_nothing
-from channels.peer.quotes import Quote, Quotes
+from channels.peer.delegating import Authorisation
+from channels.peer.proposer import ANSWER_TIMEOUT
+from channels.peer.proposing import changes_nothing, proposed_nonce
+from channels.peer.trading import Trading
 from channels.protocol import events
-from channels.protocol import messages as m
 from channels.protocol.calls import Deposit
 from channels.protocol.changes import Marks, Remark, Settlement
 from channels.protocol.channel import Channel, Phase
 from channels.protocol.effects import (
     ChangeConfirmed,
-    QuoteDeclined,
+    ChangeRejected,
 )
+from channels.protocol.eip712 import Address
 from channels.protocol.halts import Mode
+from channels.protocol.terms import DisputeAuthorisation
 from channels.protocol.types import feed_id
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["PeerChannel"]
 
-ANSWER_TIMEOUT = 30.0
-"""Seconds to wait for a peer's answer, beyond which its box will end the matter."""
 
-
-class PeerChannel(Proposer):
+class PeerChannel(Trading):
     """One channel of ours, open or on its way."""
 
-    # -- trading
-
-    async def request_quote(self, legs: Sequence[m.Leg], *, ttl: int = 10) -> Quotes:
-        """Ask the peer for a firm price for all legs together.
-
-        Args:
-            legs: at most 20; + = we buy.
-            ttl: seconds the quote should stand.
-
-        Raises:
-            InvalidValueError: a leg or a ``ttl`` that no request can hold.
-            RejectedError: the peer names no price.
-            PeerTimeoutError: no answer within ``ttl`` seconds.
-        """
-        if not 0 < ttl < 1 << 32:
-            raise InvalidValueError(f"a quote that stands for {ttl} s")
-        request_id = secrets.token_bytes(16)
-        with self._outcomes.quote(request_id) as answer:
-            await self._runner.feed(
-                events.RequestQuote(request_id=request_id, legs=tuple(legs), time_to_live=ttl)
-            )
-            notice = await answer.get(trio.current_time() + ttl)
-        if notice is None:
-            raise PeerTimeoutError(f"no quote within {ttl} s")
-        if isinstance(notice, QuoteDeclined):
-            reason = notice.answer.reason
-            raise RejectedError(f"no quote: {reason.name} {notice.answer.text}".strip())
-        return Quotes([Quote(self, each) for each in notice])
-
-    async def propose_trade(
-        self, legs: Sequence[m.Leg], prices: Sequence[int], *, timeout: float = ANSWER_TIMEOUT
-    ) -> ChangeConfirmed:
-        """Offer a trade at prices agreed elsewhere: WAD a unit, one a leg; + quantity = we buy.
-
-        Raises:
-            RejectedError: the peer declined.
-            PeerTimeoutError: no answer. Until its box has passed **the trade may still come to
-                stand**: to take it for lost and trade again **may lose funds**. `wait_idle` first.
-        """
-        trade_id = secrets.token_bytes(32)
-
-        def build(channel: Channel) -> events.Draft:
-            series = {(leg.feed, leg.expiry, int(leg.kind), leg.strike) for leg in legs}
-            return trade_draft(
-                trade_id=trade_id,
-                legs=tuple(legs),
-                prices=tuple(prices),
-                requester=self.side,
-                marks=self._peer.marks_for(channel, series),
-                unit=channel.terms.unit,
-            )
-
-        return await self._propose(build, timeout)
+    # -- marks and money
 
     async def remark(
         self, marks: Marks | None = None, *, timeout: float = ANSWER_TIMEOUT
@@ -138,62 +70,24 @@ class PeerChannel(Proposer):
     ) -> ChangeConfirmed:
         """Settle everything of one (feed, expiry) off chain at ``price``, WAD.
 
+        What a schedule or the peer has settled already at this price is as good as confirmed.
+
         Raises:
             RejectedError: the peer stands by another price.
+            InvalidValueError: nothing of it is open; or it was settled at another price.
         """
         change = Settlement(feed=feed_id(feed), expiry=expiry, price=price)
 
         def build(channel: Channel) -> events.Draft:
             return events.Draft(change=change, marks=self._peer.marks_for(channel, ()))
 
-        return await self._propose(build, timeout)
-
-    async def accept(
-        self, nonce: int, timeout: float = ANSWER_TIMEOUT, *, good_until: int = 0
-    ) -> ChangeConfirmed:
-        """Accept what the peer proposed at ``nonce``, and wait for its Confirm.
-
-        ``good_until``: Unix time up to which the peer means it; 0 if it named none.
-
-        Raises:
-            RejectedError: it is past ``good_until``, or the circuit breaker does not let it pass;
-                it was declined.
-            SigningRefusedError, MarginError, SignerError, InvalidValueError: our own rules or our
-                key forbid it; it was declined.
-            PeerTimeoutError: no Confirm in time; the boxed state goes to the chain by itself.
-        """
-        entry = self.state.ledger.entry(nonce)
-        change = None if entry is None else entry.change
-        if good_until and not self._peer.takes_late_quotes and self._peer.now() > good_until:
-            await self.decline(nonce, m.Reason.LATE, "past its time to live")
-            raise RejectedError("the quote has expired; declined", next_step="ask for another")
-        with self._outcomes.change(nonce) as answer:
-            try:
-                await self._runner.feed(
-                    events.Answer(nonce=nonce, accept=True, now=self._peer.now())
-                )
-            except (SigningRefusedError, InvalidValueError, MarginError, SignerError) as error:
-                if isinstance(error, InvalidValueError) and self.state.mode is not Mode.NORMAL:
-                    await self.decline(nonce, m.Reason.LIMIT, str(error.args[0]))
-                    raise RejectedError(f"declined: {error.args[0]}") from error
-                with suppress(OurError):  # the same key signs the void
-                    await self.decline(nonce, m.Reason.BUSY, type(error).__name__)
+        try:
+            return await self._propose(build, timeout)
+        except InvalidValueError:
+            done = self._outcomes.settled.get((change.feed, expiry))
+            if done is None or done.change != change:
                 raise
-            notice = await answer.get(trio.current_time() + timeout)
-        if notice is None:
-            raise PeerTimeoutError(
-                f"no Confirm within {timeout:g} s",
-                next_step="the co-signed state goes on chain by itself",
-            )
-        return self._confirmed(notice, nonce, change, ours=False)
-
-    async def decline(
-        self, nonce: int, reason: m.Reason = m.Reason.DECLINED, text: str = ""
-    ) -> None:
-        """Decline what the peer proposed at ``nonce``."""
-        await self._runner.feed(
-            events.Answer(nonce=nonce, accept=False, now=self._peer.now(), reason=reason, text=text)
-        )
+            return done
 
     async def deposit(self, amount: int, *, timeout: float = 600.0) -> None:
         """Top up our side by ``amount`` base units, and wait until it counts: until it is final.
@@ -215,6 +109,62 @@ class PeerChannel(Proposer):
             timeout,
             "see the deposit final",
         )
+
+    async def withdraw(self, ours: int, theirs: int = 0, *, timeout: float = 600.0) -> None:
+        """Have these base units paid out of the channel, with the peer's signature, and final.
+
+        What stays covers both initial margins, at new marks where positions are open. The payment
+        has the box of a trade to be mined in; until then nothing else is signed.
+
+        Raises:
+            InvalidValueError: nothing, or more than there is in cash.
+            MarginError: a party would not keep its initial margin.
+            RejectedError: the peer did not sign, or the payment was not mined within its box.
+            PeerTimeoutError: not final within ``timeout`` seconds: **it may still be paid**.
+        """
+        await self.wait_idle(timeout)
+        if any(each.expiry > self._peer.now() for each in self.portfolio.positions):
+            await self.remark()
+        outcome = await self._runner.feed(events.RequestWithdrawal(ours=ours, theirs=theirs))
+        nonce = proposed_nonce(outcome.channel)
+
+        def declined(channel: Channel) -> bool:
+            entry = channel.ledger.entry(nonce)
+            return entry is not None and entry.declined
+
+        with self._outcomes.change(nonce) as answer:
+            await self._until(
+                lambda channel: channel.phase is not Phase.CLOSING or declined(channel),
+                timeout,
+                "withdraw",
+            )
+            notice = await answer.get(trio.current_time())
+        if isinstance(notice, ChangeRejected):
+            raise RejectedError(f"not withdrawn: {notice.reason.name} {notice.text}".strip())
+        if self.state.ledger.nonce < nonce:
+            raise RejectedError(f"not withdrawn; the channel is {self.phase.name}")
+
+    async def authorise(self, delegate: Address, valid_for: int) -> Authorisation:
+        """Sign leave for ``delegate`` to dispute this channel in our name, for so many seconds.
+
+        It may show no state older than what stands now. **May lose funds**: the dispute it files
+        counts as ours, so that on a state older than our newest one we owe the stale penalty. Give
+        a delegate every newer state, and a short time.
+
+        Raises:
+            InvalidValueError: a time that is not above 0.
+            SignerError: the key cannot or will not sign.
+        """
+        if valid_for <= 0:
+            raise InvalidValueError(f"an authorisation for {valid_for} s")
+        value = DisputeAuthorisation(
+            channel_id=self.channel_id,
+            delegate=delegate,
+            min_nonce=self.state.ledger.nonce,
+            valid_until=self.state.clock.head_time + valid_for,
+        )
+        signature = await self._peer.sign(self.state.signable(value))
+        return Authorisation(value=value, signature=signature)
 
     # -- the end
 

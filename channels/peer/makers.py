@@ -17,7 +17,7 @@ from channels.protocol.messages import Leg
 from channels.protocol.types import Party, Portfolio
 from channels.units import WAD
 
-__all__ = ["Maker", "MakerQuote", "QuoteRequest", "trade_draft"]
+__all__ = ["Maker", "MakerQuote", "QuoteRequest", "reversed_legs", "trade_draft"]
 
 MAX_PRICE: Final = (1 << 128) - 1
 
@@ -26,7 +26,8 @@ MAX_PRICE: Final = (1 << 128) - 1
 class QuoteRequest:
     """What the peer asks a price for.
 
-    ``legs`` carry the requester's sign (+ = it buys from us); ``portfolio`` is what is open now,
+    ``legs`` carry the requester's sign (+ = it buys from us). ``both_sides``: it would as well deal
+    them the other way round, and does not say which it means. ``portfolio`` is what is open now,
     seen from A; ``side`` is ours.
     """
 
@@ -35,25 +36,34 @@ class QuoteRequest:
     time_to_live: int
     side: Party
     portfolio: Portfolio
+    both_sides: bool = False
 
 
 @attrs.frozen(kw_only=True)
 class MakerQuote:
     """A firm price: WAD a unit for each leg, in the request's order, good for ``good_for`` seconds.
 
-    ``marks`` prices every series that would be open after the trade.
+    ``prices`` are for the legs as the request has them, ``reverse`` for dealing them the other way
+    round, where both sides were asked; None: one side only. ``marks`` prices every series that
+    would be open after the trade. ``least`` is the smallest part we deal in at these prices, WAD:
+    whoever asked may take any part from there up. WAD: all or none. A part is not signed yet: we
+    are bound to it by our word, until the quote expires or is cancelled.
 
     Raises:
-        InvalidValueError: no time to take it in.
+        InvalidValueError: no time to take it in, or no such part.
     """
 
     prices: tuple[int, ...]
     marks: Marks
     good_for: int = 10
+    reverse: tuple[int, ...] | None = None
+    least: int = WAD
 
     def __attrs_post_init__(self) -> None:
         if self.good_for <= 0:
             raise InvalidValueError(f"a quote good for {self.good_for} s")
+        if not 0 < self.least <= WAD:
+            raise InvalidValueError(f"a least part of {self.least}; it is above 0, up to {WAD}")
 
 
 class Maker(Protocol):
@@ -61,6 +71,11 @@ class Maker(Protocol):
 
     async def __call__(self, request: QuoteRequest) -> MakerQuote | None:
         """A quote, or None for no price."""
+
+
+def reversed_legs(legs: tuple[Leg, ...]) -> tuple[Leg, ...]:
+    """The same legs, dealt the other way round."""
+    return tuple(attrs.evolve(leg, quantity=-leg.quantity) for leg in legs)
 
 
 def trade_draft(

@@ -9,7 +9,6 @@ from typing import Final
 from channels.errors import (
     ChannelsError,
     InvalidValueError,
-    OurError,
     UnexpectedMessageError,
 )
 from channels.peer.callbacks import ask
@@ -108,7 +107,11 @@ class Openings:
             await reestablish(runner, session)
         elif identity not in self._deciding:
             if len(self._deciding) >= MAX_DECIDING:
-                raise OurError("too many openings wait for a decision", next_step="ask later")
+                text = "too many openings wait for a decision"
+                session.post_message(
+                    m.OpenReject(channel_id=identity, reason=m.Reason.BUSY, text=text)
+                )
+                return
             self._deciding.add(identity)
             self._tasks.start(identity, partial(self._decide, identity, session, request))
 

@@ -1,117 +1,30 @@
-"""A peer in one process: its channels, its counterparties, and the chain.
-
-Everything runs in the nursery of `channels.peer.open_peer`: tasks end with the ``async with``.
-"""
+"""A peer in one process: its channels, its counterparties, and the chain."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
-from typing import Final
 
 import trio
 
-from channels.errors import (
-    IllegalCommandError,
-    InvalidValueError,
-    PeerError,
-    UnexpectedMessageError,
-)
-from channels.peer.callbacks import ask
-from channels.peer.chain_watch import watch_chain
-from channels.peer.connections import CONNECT_TIMEOUT, Connections
-from channels.peer.credit_policy import BreakerPolicy, CreditPolicy
-from channels.peer.decisions import Decisions
-from channels.peer.defence import Defence
-from channels.peer.duties import Duties
+from channels.errors import IllegalCommandError, InvalidValueError
+from channels.peer.connections import CONNECT_TIMEOUT
+from channels.peer.core import Core
+from channels.peer.desk import Desk
+from channels.peer.drop_copy import DropCopy
 from channels.peer.handle import PeerChannel
-from channels.peer.kill_switch import KillSwitch
-from channels.peer.marks import live_marks
-from channels.peer.news import News, PeerEvent
-from channels.peer.openings import Openings
+from channels.peer.news import PeerEvent
 from channels.peer.runner import Runner
-from channels.peer.session import Session
-from channels.peer.setup import PeerSetup
-from channels.peer.tasks import NO_CHANNEL, Tasks
-from channels.peer.waiting import Outcomes
-from channels.protocol import messages as m
-from channels.protocol import records
 from channels.protocol.calls import Call
-from channels.protocol.changes import Marks
-from channels.protocol.channel import OPEN_PHASES, Channel, Phase
-from channels.protocol.effects import Notice, Outcome
 from channels.protocol.eip712 import Address
-from channels.protocol.events import ChainSeen, RestoredFromBackup, Resume
+from channels.protocol.signing import Signable, Signature
 from channels.protocol.terms import RiskParams, Terms
-from channels.protocol.types import Series
-from channels.storage import Store
 
 __all__ = ["Peer"]
 
-MARKET_PATIENCE: Final = 10.0
-"""Seconds that a market source may take to answer."""
 
-
-class Peer:
+class Peer(Core):
     """Our side of any number of channels. Made by `open_peer`."""
-
-    def __init__(
-        self,
-        *,
-        nursery: trio.Nursery,
-        store: Store,
-        setup: PeerSetup,
-        credit: CreditPolicy | None,
-        breaker: BreakerPolicy | None,
-    ) -> None:
-        self._nursery = nursery
-        self._store = store
-        self._setup = setup
-        self._chain = setup.chain
-        self._signer = setup.signer
-        self._wallet = setup.wallet
-        self._runners: dict[bytes, Runner] = {}
-        self._outcomes: dict[bytes, Outcomes] = {}
-        self._news = News()
-        self._tell = self._news.tell
-        self._tasks = Tasks(nursery, self._tell)
-        self._connections = Connections(
-            nursery=nursery,
-            setup=setup,
-            runners=self._runners,
-            on_message=self._on_message,
-            tell=self._tell,
-        )
-        self._openings = Openings(
-            setup=setup,
-            runners=self._runners,
-            adopt=self._adopt_new,
-            tasks=self._tasks,
-            tell=self._tell,
-        )
-        self._duties = Duties(
-            setup=setup,
-            runners=self._runners,
-            credit=credit,
-            breaker=breaker,
-            own_marks=self._own_marks,
-            quoting=self._is_quoting,
-            submit=self._submit,
-            tasks=self._tasks,
-            tell=self._tell,
-        )
-        self._decisions = Decisions(
-            setup=setup,
-            handle=self._handle,
-            disputed=self._duties.disagreement,
-            tasks=self._tasks,
-            tell=self._tell,
-        )
-        self._kill_switch = KillSwitch(self._runners)
-        self._defence = Defence(monitor=setup.monitor, runners=self._runners, tasks=self._tasks)
-
-    # -- what the owner asks
 
     @property
     def address(self) -> Address:
@@ -138,10 +51,6 @@ class Peer:
             raise InvalidValueError(f"no channel 0x{channel_id.hex()}")
         return self._handle(self._runners[channel_id])
 
-    def now(self) -> int:
-        """Our clock, Unix seconds."""
-        return self._setup.now()
-
     @property
     def killed(self) -> str | None:
         """Why all trading is stopped by `kill`; None if it is not."""
@@ -163,6 +72,29 @@ class Peer:
         """Lift what `kill` did; whatever else halts a channel stands."""
         await self._kill_switch.revive()
 
+    @property
+    def desk(self) -> Desk:
+        """Limits, exposure and protection over all channels.
+
+        Raises:
+            IllegalCommandError: this peer was opened without a desk.
+        """
+        if self._desk is None:
+            raise IllegalCommandError("no desk", next_step="pass desk= to open_peer")
+        return self._desk
+
+    async def cancel_all(self) -> None:
+        """Ask every counterparty to turn down whatever of ours waits for its answer.
+
+        It takes effect with their answers: until then **a quote may still be taken**.
+        """
+        for runner in list(self._runners.values()):
+            await self._quoting.cancel(runner)
+
+    async def cancel_quotes(self, channel_id: bytes, nonce: int | None) -> None:
+        """What `PeerChannel.cancel` does."""
+        await self._quoting.cancel(self._runners[channel_id], nonce)
+
     def look(self) -> None:
         """Look at every channel's marks, margin and breaker now: the market has moved.
 
@@ -174,6 +106,14 @@ class Peer:
     def takes_late_quotes(self) -> bool:
         """Whether a quote past its time to live is still taken; see `RiskPolicy`."""
         return self._setup.policy.take_late_quotes
+
+    async def sign(self, signable: Signable) -> Signature:
+        """Our signer's signature; on states it is for the machine to ask for, and nobody else.
+
+        Raises:
+            SignerError: the key cannot or will not sign.
+        """
+        return await self._signer.sign(signable)
 
     async def submit(self, call: Call, key: bytes) -> None:
         """Have the chain do this, once a ``key``, and see it through to finality.
@@ -241,151 +181,17 @@ class Peer:
         async with self._news.read() as events:
             yield events
 
-    def marks_for(self, channel: Channel, more: Iterable[Series]) -> Marks:
-        """Our own marks for what is open in ``channel`` and for the series of ``more``.
+    def drop_copy(self, since: int | None = 0) -> DropCopy:
+        """Every business event of all channels, from the journal: what was, then what comes.
 
-        What has expired keeps the marks it has: there is no market for it.
+        No event is missed or given twice, however slow the reader; any number may read.
 
-        Raises:
-            IllegalCommandError: this peer was opened without a market.
+        Args:
+            since: the ``sequence`` of the last event read before; 0: from the first one there is;
+                None: only what comes.
         """
-        if self._setup.market is None:
-            raise IllegalCommandError(
-                "no market to mark with", next_step="pass market= to open_peer"
-            )
-        return live_marks(self._setup.market, channel.portfolio, more, self.now())
-
-    # -- channels
-
-    def _adopt(self, channel: Channel) -> Runner:
-        runner = self._runner_of(channel)
-        self._runners[channel.channel_id] = runner
-        self._outcomes[channel.channel_id] = Outcomes()
-        return runner
-
-    async def _adopt_new(self, outcome: Outcome) -> Runner:
-        """Store a new channel, then let its first message leave. A failure leaves no channel."""
-        await self._runner_of(outcome.channel).perform(outcome)
-        runner = self._adopt(outcome.channel)
-        await self._kill_switch.halt(runner)
-        return runner
-
-    def _runner_of(self, channel: Channel) -> Runner:
-        return Runner(
-            channel,
-            outbound=self._connections.line(channel.terms.signer(channel.side.other)),
-            signer=self._signer,
-            wallet=self._wallet,
-            store=self._store,
-            submit=partial(self._submit, channel.channel_id),
-            notify=self._on_notice,
-            stored=self._defence.stored,
-        )
-
-    def _submit(self, identity: bytes, call: Call, key: bytes) -> None:
-        self._tasks.start(identity, partial(self._chain.submit, call, key=key))
-
-    async def _own_marks(self, channel: Channel) -> Marks | None:
-        """Our own marks of what is open and has not expired; None if nothing, or without market."""
-        live = any(each.expiry > self.now() for each in channel.portfolio.positions)
-        if self._setup.market is None or not live:
-            return None
-
-        async def marks() -> Marks:
-            return self.marks_for(channel, ())
-
-        return await ask("the market", marks, MARKET_PATIENCE)
-
-    def _is_quoting(self, identity: bytes) -> bool:
-        return self._outcomes[identity].asking or self._decisions.quoting(identity)
+        after = self._store.journal_head.seq if since is None else since
+        return DropCopy(store=self._store, appended=self._appended, after=after)
 
     def _handle(self, runner: Runner) -> PeerChannel:
         return PeerChannel(self, runner, self._outcomes[runner.channel_id])
-
-    # -- messages
-
-    async def _on_message(self, session: Session, message: m.Message) -> None:
-        match message:
-            case m.Ping():
-                session.post_message(m.Pong(token=message.token))
-            case m.Pong() | m.Hello() | m.Challenge():
-                pass
-            case m.OpenRequest():
-                await self._openings.on_request(session, message)
-            case m.Error() if message.channel_id not in self._runners:
-                error = PeerError(f"the peer complains: {message.reason.name} {message.text}")
-                self._tell(NO_CHANNEL, error)
-            case m.Reestablish() if message.channel_id not in self._runners:
-                # No fault of the peer's: we may have declined it, or lost our data.
-                text = f"no channel 0x{message.channel_id.hex()}"
-                error_of = partial(m.Error, channel_id=message.channel_id, text=text)
-                session.post_message(error_of(reason=m.Reason.NOT_OPEN))
-            case _:
-                runner = self._runners.get(message.channel_id)
-                if runner is None:
-                    raise UnexpectedMessageError(f"no channel 0x{message.channel_id.hex()}")
-                if runner.counterparty != session.signer:
-                    raise UnexpectedMessageError("a channel of another counterparty")
-                if isinstance(message, m.OpenAccept) and runner.channel.phase is not Phase.ASKED:
-                    return
-                await runner.wait_until(_can_judge)
-                reply = session if isinstance(message, m.Reestablish) else None
-                await runner.feed(message, reply=reply)
-
-    # -- notices
-
-    def _on_notice(self, runner: Runner, notice: Notice) -> None:
-        identity = runner.channel_id
-        outcomes = self._outcomes[identity]
-        outcomes.tell(notice)
-        self._tell(identity, notice)
-        self._decisions.on_notice(runner, outcomes, notice)
-        self._duties.on_notice(runner, notice)
-
-    # -- the chain
-
-    async def _on_chain(self, identity: bytes, event: ChainSeen) -> None:
-        runner = self._runners[identity]
-        await self._tasks.guarded(runner.channel_id, partial(runner.feed, event))
-        self._duties.rounds.look(identity)
-
-    def _watched(self) -> dict[bytes, Phase]:
-        return {identity: runner.channel.phase for identity, runner in self._runners.items()}
-
-    async def start(self, listen: str | None) -> None:
-        """Take up every stored channel, follow the chain, and listen."""
-        for record in self._store.channels().values():
-            channel = records.decode_channel(record)
-            self._check_ours(channel)
-            self._defence.stored(self._adopt(channel))
-        if self._store.backup_time is not None:
-            await self._distrust_all()
-        self._kill_switch.resume()
-        self._nursery.start_soon(self._defence.run)
-        await self._nursery.start(watch_chain, self._chain, self._watched, self._on_chain)
-        for runner in list(self._runners.values()):
-            await self._tasks.guarded(runner.channel_id, partial(runner.feed, Resume()))
-            await self._tasks.guarded(
-                runner.channel_id, partial(self._decisions.decline_forgotten, runner)
-            )
-        self._nursery.start_soon(self._duties.rounds.run)
-        if listen is not None:
-            await self._nursery.start(self._connections.listen, listen)
-
-    async def _distrust_all(self) -> None:
-        """The store is a restored copy: every open channel stops signing, durably."""
-        for runner in self._runners.values():
-            if runner.channel.phase in OPEN_PHASES:
-                await runner.feed(RestoredFromBackup())
-        await self._store.mark_recovered()
-
-    def _check_ours(self, channel: Channel) -> None:
-        if channel.domain != self._chain.domain:
-            raise InvalidValueError("the store holds channels of another chain or Adjudicator")
-        if channel.terms.signer(channel.side) != self._signer.address:
-            raise InvalidValueError("the store holds channels of another signer")
-
-
-def _can_judge(channel: Channel) -> bool:
-    """Whether what the peer says can be held against the chain: not before it was read."""
-    return channel.head is not None or channel.phase not in OPEN_PHASES

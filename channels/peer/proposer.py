@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import trio
 
@@ -20,7 +21,10 @@ from channels.protocol.effects import (
     RecordedOnChain,
 )
 
-__all__ = ["Proposer"]
+__all__ = ["ANSWER_TIMEOUT", "Proposer"]
+
+ANSWER_TIMEOUT: Final = 30.0
+"""Seconds to wait for a peer's answer, beyond which its box will end the matter."""
 
 
 class Proposer(Standing):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import attrs
@@ -99,6 +99,23 @@ class QuoteBook:
                 del offers[key]
                 return attrs.evolve(offered, trade=change)
         return None
+
+    def forget(self, identity: bytes, drafts: Iterable[Draft]) -> None:
+        """Forget sides that did not leave."""
+        offers = self._offers.get(identity, {})
+        for each in drafts:
+            if isinstance(each.change, Trade):
+                offers.pop(each.change.trade_id, None)
+
+    def withdraw(self, identity: bytes, trade_id: bytes | None = None) -> None:
+        """No part of this quote, or of any in the channel, may be taken any more.
+
+        The whole may: it is signed.
+        """
+        offers = self._offers.get(identity, {})
+        for key, offered in offers.items():
+            if trade_id in (None, key):
+                offers[key] = attrs.evolve(offered, least=WAD)
 
     def allows_part(self, channel: Channel, part: Trade, now: int) -> bool:
         """Whether a trade is part of a live quote of ours, at its prices and of a size we named."""

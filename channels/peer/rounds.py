@@ -16,8 +16,9 @@ from channels.errors import ChannelsError
 from channels.peer.breaker import Breaker
 from channels.peer.credit import Credit
 from channels.peer.runner import Runner
+from channels.peer.settling import Settling
 from channels.peer.tasks import Tasks
-from channels.protocol.changes import Marks, Remark
+from channels.protocol.changes import Marks, Remark, Settlement
 from channels.protocol.channel import OPEN_PHASES, Channel, Phase
 from channels.protocol.effects import ChangeConfirmed, Notice
 
@@ -41,24 +42,32 @@ class Rounds:
         breaker: Breaker | None,
         tasks: Tasks,
         interval: float,
+        settling: Settling | None = None,
     ) -> None:
         self._runners = runners
         self._own_marks = own_marks
         self._credit = credit
         self._breaker = breaker
+        self._settling = settling
         self._tasks = tasks
         self._interval = interval
         self._looking: set[bytes] = set()
         self._again: set[bytes] = set()
 
     def on_notice(self, runner: Runner, notice: Notice) -> None:
-        """Look at once where new marks stand. A trade can wait for the next head: it met margin."""
-        if isinstance(notice, ChangeConfirmed) and isinstance(notice.change, Remark):
+        """Look at once where new marks stand or positions are settled: more may be due.
+
+        A trade can wait for the next head: it met margin.
+        """
+        if not isinstance(notice, ChangeConfirmed):
+            return
+        settled = self._settling is not None and isinstance(notice.change, Settlement)
+        if settled or isinstance(notice.change, Remark):
             self.look(runner.channel_id)
 
     def look(self, identity: bytes) -> None:
         """Look at one channel now, or again as soon as the look under way is done."""
-        if self._credit is None and self._breaker is None:
+        if self._credit is None and self._breaker is None and self._settling is None:
             return
         if identity in self._looking:
             self._again.add(identity)
@@ -84,6 +93,8 @@ class Rounds:
                 marks, no_price = await self._market(runner.channel)
                 if self._breaker is not None:
                     await self._breaker.look(runner, marks, no_price)
+                if self._settling is not None:
+                    await self._settling.look(runner)
                 if self._credit is not None:
                     await self._credit.look(runner, marks)
         finally:

@@ -8,6 +8,7 @@ import attrs
 
 from channels.dispute import Monitor
 from channels.peer.chain_watch import Chain
+from channels.peer.desk import DeskPolicy
 from channels.peer.makers import Maker
 from channels.peer.policy import (
     MarkSource,
@@ -16,6 +17,8 @@ from channels.peer.policy import (
     SettlementSource,
     TradeDecision,
 )
+from channels.peer.recovery import StateSource
+from channels.peer.settling import SettlementPolicy
 from channels.protocol.channel import Timing
 from channels.protocol.signing import Signer
 from channels.transport.limits import LinkLimits
@@ -41,6 +44,9 @@ class PeerSetup:
     limits: LinkLimits
     tls: bool
     monitor: Monitor | None
+    sources: StateSource | None
+    desk: DeskPolicy | None = None
+    settlement: SettlementPolicy | None = None
 
     def now(self) -> int:
         """Our clock, Unix seconds."""

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 import trio
 
+from channels.protocol.changes import Settlement
 from channels.protocol.effects import (
     ChangeConfirmed,
     ChangeRejected,
@@ -55,6 +56,8 @@ class Outcomes:
     def __init__(self) -> None:
         self._changes: dict[int, list[Answer[ChangeOutcome]]] = {}
         self._quotes: dict[bytes, Answer[QuoteOutcome]] = {}
+        self.settled: dict[tuple[bytes, int], ChangeConfirmed] = {}
+        """What was settled off chain since we started, by feed and expiry."""
         self.not_opened = ""
         """Why the opening ended, if it did since we started."""
 
@@ -90,6 +93,8 @@ class Outcomes:
         """Wake whoever waits for this."""
         match notice:
             case ChangeConfirmed():
+                if isinstance(notice.change, Settlement):
+                    self.settled[notice.change.feed, notice.change.expiry] = notice
                 self._set(notice.proposal, notice)
             case ChangeRejected() | RecordedOnChain():
                 self._set(notice.nonce, notice)

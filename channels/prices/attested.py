@@ -9,7 +9,6 @@ Source: design, adjudication.md "Oracles".
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -29,6 +28,7 @@ from channels.chain.attestations import (
     submission,
 )
 from channels.chain.jobs import Intent
+from channels.chain.json_values import parsed
 from channels.chain.oracles import AttestedOracleReader
 from channels.chain.rpc import Rpc
 from channels.errors import BadSignatureError, EndpointError, InvalidValueError
@@ -64,7 +64,8 @@ class AttestationSource:
         endpoints: base URLs, one for each attester; the order means nothing.
         rpc: tells whose word an oracle takes, which never changes.
         patience: seconds that an endpoint has to answer; below the five of the monitor.
-        reuse: seconds of chain time for which a spot is given again before it is asked for anew.
+        reuse: seconds of chain time for which an answer about spots is given again, as a chain may
+            make several blocks a second.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class AttestationSource:
         self._patience = patience
         self._reuse = reuse
         self._quorums: dict[Address, _Quorum] = {}
-        self._spots: dict[tuple[Address, bytes], Offer] = {}
+        self._spots: dict[tuple[Address, bytes], tuple[int, Offer | None]] = {}
         self._settlements: dict[tuple[Address, bytes, int], Intent] = {}
 
     async def spot(self, oracle: Address, feed: bytes, time: int) -> Offer | None:
@@ -91,8 +92,8 @@ class AttestationSource:
         Raises:
             EndpointError: no attester answers, or the chain does not.
         """
-        known = self._spots.get((oracle, feed))
-        if known is not None and known.observed_at <= time < known.observed_at + self._reuse:
+        asked_at, known = self._spots.get((oracle, feed), (0, None))
+        if asked_at <= time < asked_at + self._reuse:
             return known
         quorum = await self._quorum(oracle)
         path = f"/v1/spot/{_named(feed)}?before={time}"
@@ -100,16 +101,8 @@ class AttestationSource:
             await self._ask_all(path), quorum.domain, quorum.attesters, (SpotPrice, feed)
         )
         full = [at for at, signed in rounds.items() if at <= time and _fills(signed, quorum)]
-        if not full:
-            return None
-        found = offer_of(oracle, rounds[max(full)])
-        if (
-            known is not None
-            and known.observed_at > found.observed_at
-            and known.observed_at <= time
-        ):
-            return known
-        self._spots[oracle, feed] = found
+        found = offer_of(oracle, rounds[max(full)]) if full else None
+        self._spots[oracle, feed] = (time, found)
         return found
 
     async def settlement(self, oracle: Address, feed: bytes, time: int) -> Intent | None:
@@ -186,7 +179,7 @@ class AttestationSource:
                 raw += chunk
                 if len(raw) > _MOST_BYTES:
                     raise InvalidValueError(f"an answer of over {_MOST_BYTES} bytes")
-        return read_attestations(json.loads(raw))
+        return read_attestations(parsed(raw))
 
 
 def _named(feed: bytes) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, localcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,12 +27,14 @@ PriceFeed = Callable[[bytes], Awaitable[int]]
 
 _TAIL: Final = 64 * 1024
 _PLACES: Final = Decimal(1).scaleb(-18)
+_DIGITS: Final = 60
 
 
 def _price(value: object, where: str) -> int:
     try:
-        price = int(to_wad(Decimal(str(value)).quantize(_PLACES)))
-    except InvalidOperation:
+        with localcontext(prec=_DIGITS):
+            price = int(to_wad(Decimal(str(value)).quantize(_PLACES)))
+    except (InvalidOperation, InvalidValueError):
         price = 0
     if not 0 < price < 1 << 128:
         raise InvalidValueError(f"{where}: {value!r} is no price")
@@ -93,7 +95,8 @@ class LinesFeed:
             except ValueError:
                 continue  # a line that is being written, or was cut at the beginning of the tail
             if isinstance(found, dict) and found.get("feed") == name:
-                if not now - self._most_age <= int(found.get("time", 0)) <= now + 1:
+                at = found.get("time")
+                if not isinstance(at, int) or not now - self._most_age <= at <= now + 1:
                     break
                 return _price(found.get("price"), str(self._path))
         raise EndpointError(

@@ -150,13 +150,13 @@ class PriceJournal:
         Raises:
             StorageError: not deleted.
         """
-        for feed, signed in self._spots.items():
-            for time in [each for each in signed if each < now - _KEPT]:
-                if time == self.newest_spot(feed):
-                    continue
-                key = _key(signed[time].price)
-                await self._records.delete(key)
-                del signed[time], self._signed[key], self._promised[key]
+        async with self._alone:
+            for feed, signed in self._spots.items():
+                newest = self.newest_spot(feed)
+                for time in [each for each in signed if each < now - _KEPT and each != newest]:
+                    key = _key(signed[time].price)
+                    await self._records.delete(key)
+                    del signed[time], self._signed[key], self._promised[key]
 
     def _promise(self, key: bytes, price: SpotPrice | SettlementPrice) -> None:
         self._promised[key] = price.price

@@ -19,9 +19,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from channels.errors import InvalidValueError
+from channels.errors import InvalidValueError, OurError
 from channels.prices.journal import PriceJournal
 from channels.prices.wire import MOST_SPOTS, attestations_json, read_feed
+from channels.transport.addresses import TcpAddress, parse_address
 
 __all__ = ["attester_app", "serve_attester"]
 
@@ -64,10 +65,25 @@ async def serve_attester(
     clock: Callable[[], float] = time.time,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Listen at ``listen``, host:port, until cancelled; tells its URLs when it is started."""
+    """Listen at ``listen``, host:port, until cancelled; tells its URLs when it is started.
+
+    Raises:
+        InvalidValueError: ``listen`` is no such address.
+        OurError: nothing can listen there.
+    """
+    where = parse_address(listen)
+    if not isinstance(where, TcpAddress):
+        raise InvalidValueError(f"{listen} is no address of HTTP; write host:port")
+    try:
+        listeners = await trio.open_tcp_listeners(where.port, host=where.host)
+    except OSError as error:
+        raise OurError(
+            f"nothing can listen at {listen}: {error.strerror}",
+            next_step="stop what is there, or choose another port",
+        ) from error
     config = Config()
-    config.bind = [listen]
+    config.bind = [f"fd://{each.socket.detach()}" for each in listeners]
     config.accesslog = None
     config.errorlog = None
     app = cast(Framework, attester_app(journal, clock=clock))
-    await serve(app, config, task_status=task_status)
+    await serve(app, config, shutdown_trigger=trio.sleep_forever, task_status=task_status)

@@ -41,7 +41,7 @@ from channels.protocol.events import (
 from channels.protocol.ledger import Entry, Full
 from channels.protocol.rules import Candidate
 from channels.protocol.signing import Signature, check_signature
-from channels.protocol.types import Closing, State
+from channels.protocol.types import Closing, State, Withdrawal
 
 __all__ = [
     "accept_change",
@@ -134,8 +134,8 @@ def _check_timeliness(channel: Channel, state: State, now: int) -> None:
 def reject(channel: Channel, nonce: int, reason: m.Reason, text: str) -> Step:
     """Decline a proposal and, where rule 3 allows, kill it with a void.
 
-    No void answers a Closing: rule 6 keeps its signer from countersigning one, and the chain would
-    not care (docs/decisions/0003-closings-outlive-voids.md).
+    No void answers a Closing or Withdrawal: rule 6 keeps its signer from countersigning one, and
+    the chain would not care (docs/decisions/0003-closings-outlive-voids.md).
     """
     ledger = channel.ledger
     for each in ledger.entries:
@@ -145,7 +145,7 @@ def reject(channel: Channel, nonce: int, reason: m.Reason, text: str) -> Step:
             ledger = ledger.with_entry(attrs.evolve(each, declined=True))
     declined = attrs.evolve(channel, ledger=ledger)
     killer = _void_state(declined)
-    if _is_closing(declined, nonce) or not _may_sign(declined, killer):
+    if _pays_out(declined, nonce) or not _may_sign(declined, killer):
         plain = m.Reject(
             channel_id=channel.channel_id,
             nonce=nonce,
@@ -178,12 +178,12 @@ def reject(channel: Channel, nonce: int, reason: m.Reason, text: str) -> Step:
     return Step((channel.signable(killer),), finish)
 
 
-def _is_closing(channel: Channel, nonce: int) -> bool:
+def _pays_out(channel: Channel, nonce: int) -> bool:
     entry = channel.ledger.entry(nonce)
-    return entry is not None and isinstance(entry.value, Closing)
+    return entry is not None and not isinstance(entry.value, State)
 
 
-def _may_sign(channel: Channel, value: State | Closing) -> bool:
+def _may_sign(channel: Channel, value: State | Closing | Withdrawal) -> bool:
     try:
         rules.check(Candidate(value=value), channel.circumstances)
     except SigningRefusedError:
@@ -330,7 +330,7 @@ def resting_phase(channel: Channel) -> Phase:
     clock, ledger = channel.clock, channel.ledger
     alive = list(ledger.alive(clock))
     ours = [each for each in alive if channel.side.leads(each.nonce) and each.theirs is None]
-    if any(isinstance(each.value, Closing) for each in alive):
+    if any(not isinstance(each.value, State) for each in alive):
         return Phase.CLOSING
     if any(each.permanent and each.portfolio != ledger.portfolio for each in ours):
         return Phase.ACCEPTED

@@ -8,13 +8,14 @@ import attrs
 
 from channels.errors import SigningRefusedError
 from channels.protocol import messages as m
+from channels.protocol import recovery, recovery_watch
 from channels.protocol.answers import (
     advance,
     resting_phase,
     void,
 )
 from channels.protocol.channel import OPEN_PHASES, Channel, Phase
-from channels.protocol.closing import submit_close, without_closings
+from channels.protocol.closing import submit_payout, without_closings
 from channels.protocol.effects import (
     ChannelEnded,
     Deed,
@@ -27,10 +28,10 @@ from channels.protocol.effects import (
     Persist,
     ProposalLapsed,
     RecordedOnChain,
-    RecoveryNeeded,
     ReleaseSeen,
     Send,
     Step,
+    WithdrawalPaid,
     done,
 )
 from channels.protocol.events import (
@@ -38,9 +39,11 @@ from channels.protocol.events import (
     StartDispute,
 )
 from channels.protocol.facts import ChannelView, OnChainPhase
+from channels.protocol.filing import may_file, submit_checkpoint, submit_dispute
 from channels.protocol.halts import Cause, Halt, Mode
-from channels.protocol.lifecycle import start_dispute, submit_checkpoint, submit_dispute
-from channels.protocol.types import Closing, Party, State
+from channels.protocol.ledger import Entry
+from channels.protocol.lifecycle import start_dispute
+from channels.protocol.types import Party, State, Withdrawal
 
 __all__ = ["on_chain"]
 
@@ -76,11 +79,15 @@ def _on_chain_open(channel: Channel) -> Step:
     if final is None or final.phase is not OnChainPhase.OPEN:
         return done(channel)
     if channel.phase in (Phase.ASKED, Phase.GRANTED, Phase.SUBMITTED):
+        if channel.recovery.leads:
+            return recovery.begin(channel, channel.ledger.nonce)
         said = m.Opened(channel_id=channel.channel_id)
         opened = attrs.evolve(channel, phase=Phase.IDLE, outbox=(said,))
         return done(opened, Persist(Deed.OPENING), Send(said), Notify(OpeningSucceeded()))
     if channel.phase in (Phase.DISPUTED, Phase.RUN_OFF, Phase.CLOSED):
         return _reorganised_back(channel)
+    if channel.phase is Phase.RECOVERING:
+        return recovery_watch.on_head(channel)
     if channel.phase not in OPEN_PHASES:
         return done(channel)
     step = _final_record(channel)
@@ -94,9 +101,11 @@ def _reorganised_back(channel: Channel) -> Step:
     """
     head = channel.head
     if channel.dispute_sent:
-        return done(channel, submit_dispute(channel))
+        return done(channel, submit_dispute(channel)) if may_file(channel) else done(channel)
     if head is None or head.final_number < channel.disputed_at:
         return done(channel)
+    if channel.recovery.leads or channel.ledger.recovery_states():
+        return done(attrs.evolve(channel, phase=Phase.RECOVERING), Persist(Deed.CHAIN))
     return done(attrs.evolve(channel, phase=resting_phase(channel)), Persist(Deed.CHAIN))
 
 
@@ -142,15 +151,24 @@ def _final_record(channel: Channel) -> Step | None:
     if recorded <= channel.ledger.nonce:
         return None
     entry = channel.ledger.entry(recorded)
+    if entry is not None and isinstance(entry.value, Withdrawal):
+        return _withdrawn(channel, entry.value)
     if entry is None or not isinstance(entry.value, State):
-        lost = attrs.evolve(channel, phase=Phase.RECOVERING)
-        notice = RecoveryNeeded(newest_known=channel.ledger.nonce, shown=recorded)
-        return done(lost, Persist(Deed.RECOVERING), Notify(notice))
+        return recovery.begin(channel, recorded)
     return done(
         advance(channel, entry),
         Persist(Deed.FULL, (entry,)),
         Notify(RecordedOnChain(nonce=recorded, change=entry.change)),
     )
+
+
+def _withdrawn(channel: Channel, withdrawal: Withdrawal) -> Step:
+    """A withdrawal is final: its state is F, which no signature but the withdrawal's own proves."""
+    entry = Entry(value=withdrawal.state)
+    after = advance(channel, entry, *without_closings(channel.outbox))
+    notice = Notify(WithdrawalPaid(withdrawal=withdrawal))
+    recorded = Notify(RecordedOnChain(nonce=withdrawal.nonce))
+    return done(after, Persist(Deed.FULL, (entry,)), recorded, notice)
 
 
 def _overdue(channel: Channel) -> Step:
@@ -269,15 +287,16 @@ def _unconfirmed(channel: Channel) -> Step:
 
 
 def _unclosed(channel: Channel) -> Step:
-    """A co-signed Closing not yet mined is sent by either; one that lapsed frees the channel."""
+    """A co-signed payout not yet mined is sent by either; one that lapsed frees the channel."""
     clock = channel.clock
-    closings = [each for each in channel.ledger.alive(clock) if isinstance(each.value, Closing)]
-    if not closings:
+    alive = channel.ledger.alive(clock)
+    payouts = [each for each in alive if not isinstance(each.value, State)]
+    if not payouts:
         freed = attrs.evolve(channel, phase=Phase.IDLE, outbox=without_closings(channel.outbox))
         return done(freed, Persist(Deed.CLOSING))
     overdue = [
         each
-        for each in closings
+        for each in payouts
         if each.co_signed and clock.head_time >= each.signed_at + channel.timing.confirm_within
     ]
-    return done(channel, *(submit_close(channel, each) for each in overdue))
+    return done(channel, *(submit_payout(channel, each) for each in overdue))

@@ -20,7 +20,16 @@ from channels.protocol.signing import Signable
 from channels.protocol.terms import Domain, Opening, RiskParams, Signed, Terms, channel_id
 from channels.protocol.types import Party, Portfolio, State
 
-__all__ = ["OPEN_PHASES", "Channel", "Mode", "Phase", "Timing", "Track", "new_channel"]
+__all__ = [
+    "OPEN_PHASES",
+    "Channel",
+    "Mode",
+    "Phase",
+    "Recovery",
+    "Timing",
+    "Track",
+    "new_channel",
+]
 
 
 class Phase(IntEnum):
@@ -45,7 +54,7 @@ class Phase(IntEnum):
     CLOSING = 8
     """A Closing with our signature is on its way; nothing else is signed."""
     RECOVERING = 9
-    """Somebody holds a newer state of ours than we do: no signing."""
+    """Our data or the peer's is old: nothing is signed but the newest state again."""
     DISPUTED = 10
     """A dispute is on the chain, or ours may still be mined: no signing but a Closing."""
     RUN_OFF = 11
@@ -68,11 +77,13 @@ class Timing:
 
     ``box``: how long a half-signed state stays acceptable, ten slots by default. ``void_grace``:
     how long after an unrecorded box a void is waited for before disputing, two finality periods.
+    ``recovery_time``: how long after its first attempt a recovery ends in a dispute.
     """
 
     slot: int = 12
     box: int = 120
     void_grace: int = 1_800
+    recovery_time: int = 21_600
 
     @property
     def least_to_accept(self) -> int:
@@ -92,6 +103,27 @@ class Track:
     opening: Opening
     mine: bytes | None = None
     theirs: bytes | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Recovery:
+    """Where a recovery stands; all times are chain time.
+
+    ``leads``: we ask, and sign first, since our data is in doubt or our last recovery state lapsed;
+    else we wait for the peer's, until a final block of ``until``. ``since``: the first attempt; 0
+    if there was none, or its time is not known yet. ``heard_peer`` and ``heard_sources``: both have
+    said what they hold. ``seen``: the highest nonce that either side is said to have signed.
+    ``stays`` counts the peer's recoveries that we took part in since ``window``.
+    """
+
+    leads: bool = False
+    since: int = 0
+    heard_peer: bool = False
+    heard_sources: bool = False
+    seen: int = 0
+    until: int = 0
+    stays: int = 0
+    window: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -119,6 +151,7 @@ class Channel:
     peer_ready: bool = False
     dispute_sent: bool = False
     disputed_at: int = 0
+    recovery: Recovery = Recovery()
     outbox: tuple[Message, ...] = ()
     head: Head | None = None
     view: ChannelView | None = None
@@ -214,7 +247,8 @@ class Channel:
             ledger=self.ledger,
             clock=self.clock,
             max_in_flight=self.terms.max_in_flight,
-            disputed=self.dispute_sent or self.phase not in OPEN_PHASES,
+            disputed=self.dispute_sent or self.phase not in OPEN_PHASES | {Phase.RECOVERING},
+            recovering=self.phase is Phase.RECOVERING,
             within_limits=lambda portfolio: self.meets_margin(self.side, portfolio),
         )
 

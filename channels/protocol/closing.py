@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -19,7 +20,7 @@ from channels.protocol import rules
 from channels.protocol.answers import (
     reject,
 )
-from channels.protocol.calls import Close
+from channels.protocol.calls import Close, Withdraw
 from channels.protocol.channel import Channel, Phase
 from channels.protocol.effects import (
     CloseRequested,
@@ -38,14 +39,15 @@ from channels.protocol.events import (
 from channels.protocol.ledger import Entry
 from channels.protocol.rules import Candidate
 from channels.protocol.signing import Signature, check_signature
-from channels.protocol.types import Closing, Party
+from channels.protocol.types import Closing, Party, State
 
 __all__ = [
     "accept_closing",
+    "bind_payout",
     "on_close_request",
     "request_close",
-    "submit_close",
-    "take_closing",
+    "submit_payout",
+    "take_payout",
     "without_closings",
 ]
 
@@ -69,20 +71,31 @@ def request_close(channel: Channel, command: RequestClose) -> Step:
     _check_closing_pays(channel, closing)
     rules.check(Candidate(value=closing), channel.circumstances)
 
+    entry = Entry(value=closing, signed_at=channel.clock.head_time)
+    return bind_payout(
+        channel,
+        entry,
+        lambda signature: m.CloseRequest(
+            channel_id=channel.channel_id, closing=closing, signature=signature
+        ),
+    )
+
+
+def bind_payout(channel: Channel, entry: Entry, message: Callable[[Signature], m.Message]) -> Step:
+    """Sign a Closing or a Withdrawal, first or second, and send ``message`` of the signature."""
+
     def finish(signatures: tuple[Signature, ...]) -> Outcome:
-        entry = Entry(value=closing, mine=signatures[0], signed_at=channel.clock.head_time)
-        request = m.CloseRequest(
-            channel_id=channel.channel_id, closing=closing, signature=signatures[0]
-        )
+        signed = attrs.evolve(entry, mine=signatures[0])
+        sent = message(signatures[0])
         after = attrs.evolve(
             channel,
             phase=Phase.CLOSING,
-            ledger=channel.ledger.with_entry(entry),
-            outbox=(*channel.outbox, request),
+            ledger=channel.ledger.with_entry(signed),
+            outbox=(*channel.outbox, sent),
         )
-        return Outcome(after, (Persist(Deed.CLOSING, (entry,)), Send(request)))
+        return Outcome(after, (Persist(Deed.CLOSING, (signed,)), Send(sent)))
 
-    return Step((channel.signable(closing),), finish)
+    return Step((channel.signable(entry.value),), finish)
 
 
 def _check_closing_pays(channel: Channel, closing: Closing) -> None:
@@ -133,49 +146,46 @@ def accept_closing(channel: Channel, entry: Entry, closing: Closing) -> Step:
         raise SigningRefusedError(f"a Closing until {closing.valid_until}; allowed up to {latest}")
     rules.check(Candidate(value=closing), channel.circumstances)
 
-    def finish(signatures: tuple[Signature, ...]) -> Outcome:
-        full = attrs.evolve(entry, mine=signatures[0], signed_at=channel.clock.head_time)
-        accept = m.Accept(
+    return bind_payout(
+        channel,
+        attrs.evolve(entry, signed_at=channel.clock.head_time),
+        lambda signature: m.Accept(
             channel_id=channel.channel_id,
             nonce=closing.nonce,
-            signature=signatures[0],
+            signature=signature,
             affirmation_nonce=0,
             affirmation=None,
-        )
-        after = attrs.evolve(
-            channel,
-            phase=Phase.CLOSING,
-            ledger=channel.ledger.with_entry(full),
-            outbox=(*channel.outbox, accept),
-        )
-        return Outcome(after, (Persist(Deed.CLOSING, (full,)), Send(accept)))
-
-    return Step((channel.signable(closing),), finish)
+        ),
+    )
 
 
 def without_closings(outbox: tuple[m.Message, ...]) -> tuple[m.Message, ...]:
-    """What is still to be sent again once a Closing is settled: a Confirm before it may be lost."""
+    """What is still to be sent again once a payout is settled: a Confirm before it may be lost."""
 
     def ends(message: m.Message) -> bool:
         if isinstance(message, m.Accept):
             return message.affirmation is None
-        return isinstance(message, m.CloseRequest)
+        return isinstance(message, m.CloseRequest | m.WithdrawRequest)
 
     return tuple(each for each in outbox if not ends(each))
 
 
-def submit_close(channel: Channel, entry: Entry) -> Submit:
-    """The call that ends the channel under a co-signed Closing."""
-    closing, mine, theirs = entry.value, entry.mine, entry.theirs
-    if not isinstance(closing, Closing) or mine is None or theirs is None:
-        raise UnexpectedMessageError("the Closing is not signed by both")
+def submit_payout(channel: Channel, entry: Entry) -> Submit:
+    """The call that pays out under a co-signed Closing or Withdrawal."""
+    value, mine, theirs = entry.value, entry.mine, entry.theirs
+    if isinstance(value, State) or mine is None or theirs is None:
+        raise UnexpectedMessageError("what is to pay out is not signed by both")
     a, b = (mine, theirs) if channel.side is Party.A else (theirs, mine)
-    call = Close(terms=channel.terms, closing=closing, signature_a=a, signature_b=b)
-    return Submit(call, b"close" + channel.channel_id + closing.nonce.to_bytes(8, "big"))
+    nonce = value.nonce.to_bytes(8, "big")
+    if isinstance(value, Closing):
+        close = Close(terms=channel.terms, closing=value, signature_a=a, signature_b=b)
+        return Submit(close, b"close" + channel.channel_id + nonce)
+    withdraw = Withdraw(terms=channel.terms, withdrawal=value, signature_a=a, signature_b=b)
+    return Submit(withdraw, b"withdraw" + channel.channel_id + nonce)
 
 
-def take_closing(channel: Channel, message: m.Accept, entry: Entry) -> Step:
-    """Take the second signature on our Closing, and send it to the chain."""
+def take_payout(channel: Channel, message: m.Accept, entry: Entry) -> Step:
+    """Take the second signature on our Closing or Withdrawal, and send it to the chain."""
     other = channel.side.other
     check_signature(message.signature, channel.signable(entry.value), channel.terms.signer(other))
     full = attrs.evolve(entry, theirs=message.signature)
@@ -184,4 +194,4 @@ def take_closing(channel: Channel, message: m.Accept, entry: Entry) -> Step:
         ledger=channel.ledger.with_entry(full),
         outbox=without_closings(channel.outbox),
     )
-    return done(after, Persist(Deed.CLOSING, (full,)), submit_close(after, full))
+    return done(after, Persist(Deed.CLOSING, (full,)), submit_payout(after, full))

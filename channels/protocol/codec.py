@@ -41,7 +41,16 @@ from channels.protocol.schema import (
 )
 from channels.protocol.signing import Signature
 from channels.protocol.terms import Opening, RiskParams, Terms
-from channels.protocol.types import MAX_POSITIONS, Closing, Party, Portfolio, Position, Spot
+from channels.protocol.types import (
+    MAX_POSITIONS,
+    Closing,
+    Party,
+    Portfolio,
+    Position,
+    Spot,
+    State,
+    Withdrawal,
+)
 
 __all__ = [
     "ADDRESS",
@@ -57,7 +66,9 @@ __all__ = [
     "PROTOCOL_VERSION",
     "RISK",
     "SIGNATURE",
+    "STATE",
     "TERMS",
+    "WITHDRAWAL",
     "decode",
     "encode",
     "pack",
@@ -99,6 +110,8 @@ TERMS: Final = struct(
 OPENING: Final = struct(Opening, TERMS, U128, U128, U64)
 RISK: Final = struct(RiskParams, HASH, *[U64] * 13)
 CLOSING: Final = struct(Closing, HASH, U64, U64, I128)
+STATE: Final = struct(State, HASH, U64, U64, PORTFOLIO)
+WITHDRAWAL: Final = struct(Withdrawal, STATE, U128, U128)
 TRADE_LEG: Final = struct(TradeLeg, HASH, OPTION_KIND, U64, U128, I128, U128)
 CHANGE: Final = union(
     {
@@ -135,11 +148,15 @@ MESSAGES: Final[dict[int, tuple[type[Any], Kind]]] = {
     25: (m.Cancel, struct(m.Cancel, HASH, U64)),
     30: (
         m.RequestForQuote,
-        struct(m.RequestForQuote, HASH, fixed(16), many(LEG, MAX_LEGS, least=1), U32),
+        struct(
+            *(m.RequestForQuote, HASH, fixed(16), many(LEG, MAX_LEGS, least=1), U32),
+            optional(enum(m.Side)),
+        ),
     ),
-    31: (m.Quote, struct(m.Quote, HASH, fixed(16), U64, many(HALF_SIGNED, 2, least=1))),
+    31: (m.Quote, struct(m.Quote, HASH, fixed(16), U64, many(HALF_SIGNED, 2, least=1), U64)),
     32: (m.QuoteReject, struct(m.QuoteReject, HASH, fixed(16), REASON, TEXT)),
     40: (m.CloseRequest, struct(m.CloseRequest, HASH, CLOSING, SIGNATURE)),
+    41: (m.WithdrawRequest, struct(m.WithdrawRequest, HASH, WITHDRAWAL, SIGNATURE)),
     50: (
         m.MarkReport,
         struct(
@@ -153,6 +170,17 @@ MESSAGES: Final[dict[int, tuple[type[Any], Kind]]] = {
         m.DisputeNotice,
         struct(m.DisputeNotice, HASH, U64, many(DISPUTED_POSITION, MAX_POSITIONS, least=1)),
     ),
+    60: (m.RecoverRequest, struct(m.RecoverRequest, HASH, BOOLEAN)),
+    61: (
+        m.RecoverOffer,
+        struct(
+            *(m.RecoverOffer, HASH, U64, U64, PORTFOLIO, optional(SIGNATURE), optional(SIGNATURE)),
+            U64,
+            many(RISK, MAX_POSITIONS),
+        ),
+    ),
+    62: (m.Recover, struct(m.Recover, HASH, U64, U64, HASH, SIGNATURE)),
+    63: (m.RecoverAccept, struct(m.RecoverAccept, HASH, U64, SIGNATURE)),
 }
 _TAGS: Final = {cls: (tag, kind) for tag, (cls, kind) in MESSAGES.items()}
 

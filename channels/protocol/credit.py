@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import attrs
 
-from channels.errors import IllegalCommandError, InvalidValueError
+from channels.errors import BadProposalError, IllegalCommandError, InvalidValueError
 from channels.pricing import Kind, forward_price, portfolio_value
 from channels.protocol import messages as m
 from channels.protocol.changes import Marks, SeriesMark
@@ -109,7 +109,13 @@ def issue_margin_call(channel: Channel, command: IssueMarginCall) -> Step:
 
 
 def on_margin_call(channel: Channel, message: m.MarginCall) -> Step:
-    """The peer calls us; of two calls the newer one is what it will act by."""
+    """The peer calls us; of two calls the newer one is what it will act by.
+
+    Raises:
+        BadProposalError: a call in a state that neither of us signed: no newer one would end it.
+    """
+    if message.nonce > channel.ledger.highest_seen:
+        raise BadProposalError(f"a margin call at nonce {message.nonce}, which nobody signed")
     if channel.call_received == message:
         return done(channel)
     called = attrs.evolve(channel, call_received=message)
@@ -234,5 +240,8 @@ def dispute_marks(channel: Channel, command: DisputeMarks) -> Step:
 
 
 def on_dispute_notice(channel: Channel, message: m.DisputeNotice) -> Step:
-    """The peer does not take our marks."""
+    """The peer does not take our marks; of nothing that is open, that is no dispute."""
+    named = {(each.feed, each.expiry, int(each.kind), each.strike) for each in message.positions}
+    if named.isdisjoint(each.series for each in channel.portfolio.positions):
+        return done(channel)
     return done(channel, Notify(MarksDisputed(notice=message, ours=False)))

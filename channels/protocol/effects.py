@@ -14,20 +14,34 @@ import attrs
 from channels.protocol.calls import Call
 from channels.protocol.changes import Change
 from channels.protocol.channel import Channel
+from channels.protocol.credit_notices import (
+    MarginCallCured,
+    MarginCallReceived,
+    MarginCallSent,
+    MarginCallUnmet,
+    MarksDisputed,
+    MarksReported,
+    MarksStale,
+    OwnMarginShort,
+)
 from channels.protocol.facts import OnChainPhase
 from channels.protocol.halts import Cause, Mode
 from channels.protocol.ledger import Entry
 from channels.protocol.messages import (
-    DisputeNotice,
-    MarginCall,
-    MarkReport,
     Message,
     QuoteReject,
     Reason,
     RequestForQuote,
 )
+from channels.protocol.recovery_notices import (
+    PeerRecovering,
+    Recovered,
+    RecoveryFailed,
+    RecoveryNeeded,
+)
 from channels.protocol.signing import Signable, Signature
-from channels.protocol.types import Closing, Party, Portfolio
+from channels.protocol.types import Closing, Party, Portfolio, Withdrawal
+from channels.units import WAD
 
 __all__ = [
     "ChangeConfirmed",
@@ -53,6 +67,7 @@ __all__ = [
     "Outcome",
     "OwnMarginShort",
     "PeerComplained",
+    "PeerRecovering",
     "Persist",
     "ProposalCancelled",
     "ProposalLapsed",
@@ -60,11 +75,15 @@ __all__ = [
     "QuoteDeclined",
     "QuoteRequested",
     "RecordedOnChain",
+    "Recovered",
+    "RecoveryFailed",
     "RecoveryNeeded",
     "ReleaseSeen",
     "Send",
     "Step",
     "Submit",
+    "WithdrawalPaid",
+    "WithdrawalRequested",
     "done",
 ]
 
@@ -85,14 +104,16 @@ class Deed(IntEnum):
     DISPUTE = 10
     RECOVERING = 11
     MARGIN_CALL = 12
+    RECOVERED = 13
+    """F was found again: signed before, by both, and forgotten."""
 
 
 @attrs.frozen
 class Persist:
     """Store the channel as it is after this step, and append to the journal, before all else.
 
-    ``entries`` is all that was signed or came signed in this step; for `Deed.FULL` and
-    `Deed.CONFIRMED` the last of them is what became F.
+    ``entries`` is all that was signed or came signed in this step; for `Deed.FULL`,
+    `Deed.CONFIRMED` and `Deed.RECOVERED` the last of them is what became F.
     """
 
     deed: Deed
@@ -145,7 +166,8 @@ class QuoteDeclined:
 class ProposalReceived:
     """A checked proposal waits for our decision.
 
-    ``request_id`` and ``expires_at`` are set where it is one side of a quote we asked for.
+    ``request_id`` and ``expires_at`` are set where it is one side of a quote we asked for;
+    ``least`` is the smallest part of it that may be taken, WAD.
     """
 
     nonce: int
@@ -153,6 +175,7 @@ class ProposalReceived:
     portfolio: Portfolio
     request_id: bytes | None = None
     expires_at: int = 0
+    least: int = WAD
 
 
 @attrs.frozen(kw_only=True)
@@ -195,6 +218,20 @@ class CloseRequested:
 
 
 @attrs.frozen(kw_only=True)
+class WithdrawalRequested:
+    """The peer proposes to pay these amounts out of the channel."""
+
+    withdrawal: Withdrawal
+
+
+@attrs.frozen(kw_only=True)
+class WithdrawalPaid:
+    """The chain has paid a withdrawal, and that is final."""
+
+    withdrawal: Withdrawal
+
+
+@attrs.frozen(kw_only=True)
 class ModeChanged:
     """The circuit breaker moved.
 
@@ -213,69 +250,6 @@ class ProposalCancelled:
     """The peer asked to turn its proposal at ``nonce`` down, and we did."""
 
     nonce: int
-
-
-@attrs.frozen(kw_only=True)
-class MarksReported:
-    """The peer told us its own marks."""
-
-    report: MarkReport
-
-
-@attrs.frozen(kw_only=True)
-class MarksDisputed:
-    """Marks are in dispute: ``ours`` if we said so; the notice's ``mine`` is its sender's value."""
-
-    notice: DisputeNotice
-    ours: bool
-
-
-@attrs.frozen(kw_only=True)
-class MarginCallSent:
-    """We called the peer for margin."""
-
-    call: MarginCall
-
-
-@attrs.frozen(kw_only=True)
-class MarginCallReceived:
-    """The peer calls us for margin: a call not met at its ``due_by`` ends in a dispute."""
-
-    call: MarginCall
-
-
-@attrs.frozen(kw_only=True)
-class MarginCallCured:
-    """``called`` is at or above its maintenance margin again: its margin call is met."""
-
-    called: Party
-    call: MarginCall
-
-
-@attrs.frozen(kw_only=True)
-class MarginCallUnmet:
-    """Our margin call is past its ``due_by`` and the peer still short: a reason to dispute."""
-
-    call: MarginCall
-
-
-@attrs.frozen(kw_only=True)
-class OwnMarginShort:
-    """We are below our maintenance margin; ``amount`` base units bring us to initial margin.
-
-    Top up, unwind or hedge: the peer is about to call, and to dispute.
-    """
-
-    equity: int
-    maintenance: int
-    amount: int
-
-
-@attrs.frozen(kw_only=True)
-class MarksStale:
-    """The marks of open positions, of ``marked_at``, are too old: a reason to dispute."""
-
-    marked_at: int
 
 
 @attrs.frozen(kw_only=True)
@@ -322,14 +296,6 @@ class ChannelEnded:
 
 
 @attrs.frozen(kw_only=True)
-class RecoveryNeeded:
-    """A newer state of ours exists than the ones we hold: our data is old or lost."""
-
-    newest_known: int
-    shown: int
-
-
-@attrs.frozen(kw_only=True)
 class PeerComplained:
     """The peer could not use what we sent."""
 
@@ -347,6 +313,8 @@ Notice = (
     | ChangeRejected
     | ProposalLapsed
     | CloseRequested
+    | WithdrawalRequested
+    | WithdrawalPaid
     | ModeChanged
     | ProposalCancelled
     | MarksReported
@@ -363,6 +331,9 @@ Notice = (
     | ReleaseSeen
     | ChannelEnded
     | RecoveryNeeded
+    | PeerRecovering
+    | Recovered
+    | RecoveryFailed
     | PeerComplained
 )
 

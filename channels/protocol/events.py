@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import attrs
 
+from channels.protocol.calls import CoSigned
 from channels.protocol.changes import Change, Marks
 from channels.protocol.facts import ChannelView, Head
 from channels.protocol.halts import Cause, Mode
-from channels.protocol.messages import DisputedPosition, Leg, Reason
+from channels.protocol.messages import DisputedPosition, Leg, Reason, Side
 from channels.protocol.types import Party
+from channels.units import WAD
 
 __all__ = [
     "Answer",
@@ -25,11 +27,13 @@ __all__ = [
     "ReportMarks",
     "RequestClose",
     "RequestQuote",
+    "RequestWithdrawal",
     "RestoredFromBackup",
     "Resume",
     "SendQuote",
     "SetMode",
     "StartDispute",
+    "StatesFound",
 ]
 
 
@@ -51,21 +55,26 @@ class ProposeChange:
 
 @attrs.frozen(kw_only=True)
 class RequestQuote:
-    """Ask the peer for its price; ``request_id`` is 16 random bytes."""
+    """Ask the peer for its price; ``request_id`` is 16 random bytes. ``side`` None: for both."""
 
     request_id: bytes
     legs: tuple[Leg, ...]
     time_to_live: int
+    side: Side | None = None
 
 
 @attrs.frozen(kw_only=True)
 class SendQuote:
-    """Answer a request with a firm price: one draft a side, one or two."""
+    """Answer a request with a firm price: one draft a side, one or two.
+
+    ``least`` is the smallest part of it that may be taken, WAD.
+    """
 
     request_id: bytes
     sides: tuple[Draft, ...]
     expires_at: int
     now: int
+    least: int = WAD
 
 
 @attrs.frozen(kw_only=True)
@@ -96,6 +105,14 @@ class RequestClose:
 
 
 @attrs.frozen(kw_only=True)
+class RequestWithdrawal:
+    """Propose to pay these amounts, base units, out of the channel: to us, and to the peer."""
+
+    ours: int
+    theirs: int
+
+
+@attrs.frozen(kw_only=True)
 class StartDispute:
     """Start the window on chain with the newest state we hold."""
 
@@ -103,6 +120,13 @@ class StartDispute:
 @attrs.frozen(kw_only=True)
 class RestoredFromBackup:
     """The store is a copy: newer states of ours than it holds may exist."""
+
+
+@attrs.frozen(kw_only=True)
+class StatesFound:
+    """All that our towers and copies have of this channel; what is not co-signed is passed over."""
+
+    states: tuple[CoSigned, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -116,7 +140,12 @@ class SetMode:
 
 @attrs.frozen(kw_only=True)
 class CancelProposals:
-    """Ask the peer to turn down whatever of ours waits for its answer."""
+    """Ask the peer to turn down what of ours waits for its answer.
+
+    ``nonce``: that proposal alone, with the other side of its quote; None: everything.
+    """
+
+    nonce: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -175,8 +204,10 @@ Command = (
     | RefuseQuote
     | Answer
     | RequestClose
+    | RequestWithdrawal
     | StartDispute
     | RestoredFromBackup
+    | StatesFound
     | SetMode
     | CancelProposals
     | ReportMarks

@@ -4,7 +4,7 @@ Three questions decide every signature (design, protocol.md "Signing rules"):
 
 - **F** (`Ledger.full`): the newest portfolio held fully signed and permanent, or final on chain.
 - **Alive** (`Ledger.alive`): what this side signed above F and the chain could still accept; a
-  Closing also below F, until the chain itself has recorded something newer
+  Closing or Withdrawal also below F, until the chain itself has recorded something newer
   (docs/decisions/0003-closings-outlive-voids.md).
 - **G** (`Ledger.governing`): the newest portfolio held fully signed that the chain, at the newest
   head, could still accept or has recorded; F's if there is none.
@@ -15,6 +15,7 @@ A box passes at the head for G and in a final block for Alive: both the cautious
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import attrs
 
@@ -22,9 +23,12 @@ from channels.errors import BugError
 from channels.protocol.calls import CoSigned
 from channels.protocol.changes import Change
 from channels.protocol.signing import Signature
-from channels.protocol.types import Closing, Party, Portfolio, State
+from channels.protocol.types import Closing, Party, Portfolio, State, Withdrawal
 
-__all__ = ["BoxClock", "Entry", "Full", "Ledger"]
+__all__ = ["LEAP", "BoxClock", "Entry", "Full", "Ledger"]
+
+LEAP: Final = 1 << 32
+"""How far above F a recovery state lies at least."""
 
 
 @attrs.frozen(kw_only=True)
@@ -54,14 +58,14 @@ class Full:
 
 @attrs.frozen(kw_only=True)
 class Entry:
-    """A state or Closing above F that at least one side signed.
+    """A state, Closing or Withdrawal above F that at least one side signed.
 
     ``change`` is what a boxed state announced; ``quote`` the request it answers, so that all sides
     of one quote are known as alternatives; ``signed_at`` the head's time when we signed it.
     ``declined`` marks a proposal that was answered with a Reject.
     """
 
-    value: State | Closing
+    value: State | Closing | Withdrawal
     mine: Signature | None = None
     theirs: Signature | None = None
     change: Change | None = None
@@ -76,7 +80,7 @@ class Entry:
 
     @property
     def portfolio(self) -> Portfolio | None:
-        """What it would make of the channel; None for a Closing, which ends it."""
+        """What it would make of the channel; None for what pays out: a Closing or Withdrawal."""
         return self.value.portfolio if isinstance(self.value, State) else None
 
     @property
@@ -122,6 +126,15 @@ class Ledger:
         """The entry at ``nonce``, if any."""
         return next((each for each in self.entries if each.nonce == nonce), None)
 
+    def recovers(self, entry: Entry) -> bool:
+        """Whether an entry is a recovery state: boxed, announcing no change, and far above F."""
+        boxed = isinstance(entry.value, State) and not entry.permanent
+        return boxed and entry.change is None and entry.nonce >= self.nonce + LEAP
+
+    def recovery_states(self) -> tuple[Entry, ...]:
+        """The recovery states that this side signed, dead ones included, lowest first."""
+        return tuple(each for each in self.entries if each.mine is not None and self.recovers(each))
+
     def alive(self, clock: BoxClock) -> Iterator[Entry]:
         """What this side signed and the chain could still accept."""
         return (
@@ -153,7 +166,7 @@ class Ledger:
 
     def with_entry(self, entry: Entry) -> Ledger:
         """Add an entry, or put a fuller copy in place of the one at its nonce."""
-        if entry.nonce <= self.nonce and not isinstance(entry.value, Closing):
+        if entry.nonce <= self.nonce and isinstance(entry.value, State):
             raise BugError(f"entry at nonce {entry.nonce} below the permanent {self.nonce}")
         others = [each for each in self.entries if each.nonce != entry.nonce]
         highest = self.highest_mine if entry.mine is None else max(self.highest_mine, entry.nonce)
@@ -166,8 +179,8 @@ class Ledger:
     def with_full(self, full: Full) -> Ledger:
         """Raise F, and forget the states it passes.
 
-        A Closing that this side signed stays: the chain compares its nonce with what is recorded,
-        not with F, and would still pay out under it until its box has passed.
+        A Closing or Withdrawal that this side signed stays: the chain compares its nonce with what
+        is recorded, not with F, and would still pay out under it until its box has passed.
         """
         if full.state.nonce <= self.nonce:
             raise BugError(f"F would go back from {self.nonce} to {full.state.nonce}")
@@ -175,7 +188,7 @@ class Ledger:
             each
             for each in self.entries
             if each.nonce > full.state.nonce
-            or (isinstance(each.value, Closing) and each.mine is not None)
+            or (not isinstance(each.value, State) and each.mine is not None)
         )
         return attrs.evolve(self, full=full, entries=tuple(kept))
 

@@ -11,15 +11,15 @@ from channels.errors import (
     IllegalCommandError,
 )
 from channels.protocol import messages as m
+from channels.protocol import recovery
 from channels.protocol.answers import (
     accept_change,
     on_confirm,
     reject,
     take_accept,
 )
-from channels.protocol.calls import Checkpoint, CoSigned, Dispute
-from channels.protocol.channel import Channel, Phase
-from channels.protocol.closing import accept_closing, submit_close, take_closing
+from channels.protocol.channel import OPEN_PHASES, Channel, Phase
+from channels.protocol.closing import accept_closing, submit_payout, take_payout
 from channels.protocol.codec import MAX_TEXT
 from channels.protocol.effects import (
     Deed,
@@ -27,10 +27,8 @@ from channels.protocol.effects import (
     ModeChanged,
     Notify,
     Persist,
-    RecoveryNeeded,
     Send,
     Step,
-    Submit,
     done,
 )
 from channels.protocol.eip712 import digest
@@ -42,10 +40,12 @@ from channels.protocol.events import (
     SetMode,
     StartDispute,
 )
+from channels.protocol.filing import may_file, submit_checkpoint, submit_dispute
 from channels.protocol.halts import Cause, Halt, Mode
 from channels.protocol.opening import submit_open
 from channels.protocol.signing import recover
-from channels.protocol.types import Closing, State, hash_state
+from channels.protocol.types import Closing, State, Withdrawal, hash_state
+from channels.protocol.withdrawing import accept_withdrawal
 
 __all__ = [
     "answer",
@@ -72,11 +72,13 @@ def answer(channel: Channel, command: Answer) -> Step:
         return reject(channel, command.nonce, command.reason, command.text)
     if isinstance(entry.value, Closing):
         return accept_closing(channel, entry, entry.value)
+    if isinstance(entry.value, Withdrawal):
+        return accept_withdrawal(channel, entry, entry.value)
     return accept_change(channel, command, entry)
 
 
 def on_accept(channel: Channel, message: m.Accept) -> Step:
-    """The peer accepts our proposal or our Closing."""
+    """The peer accepts our proposal, our Closing or our Withdrawal."""
     entry = channel.ledger.entry(message.nonce)
     if entry is None and message.nonce <= channel.ledger.nonce:
         return done(channel)
@@ -86,7 +88,7 @@ def on_accept(channel: Channel, message: m.Accept) -> Step:
         return done(channel)
     if isinstance(entry.value, State):
         return take_accept(channel, message, entry)
-    return take_closing(channel, message, entry)
+    return take_payout(channel, message, entry)
 
 
 def on_accept_in_dispute(channel: Channel, message: m.Accept) -> Step:
@@ -113,37 +115,32 @@ def _as_evidence(channel: Channel, taken: Step) -> Step:
     return done(after, *effects)
 
 
-def submit_checkpoint(channel: Channel, newest: CoSigned) -> Submit:
-    """The call that records a state on chain."""
-    key = b"checkpoint" + channel.channel_id + newest.state.nonce.to_bytes(8, "big")
-    return Submit(Checkpoint(terms=channel.terms, newest=newest), key)
-
-
 def start_dispute(channel: Channel, command: StartDispute) -> Step:
-    """Sign nothing any more, and start the window with the newest state we hold."""
+    """Sign nothing any more, and start the window with the newest state we hold.
+
+    Raises:
+        IllegalCommandError: a recovery state of ours, which we cannot file, could still be recorded
+            above what we can: **we would owe the stale penalty**.
+    """
     del command
+    if not may_file(channel):
+        raise IllegalCommandError(
+            "a recovery state of ours could still be recorded above what we would file",
+            next_step="wait until its box has passed in a final block",
+        )
     disputing = attrs.evolve(channel, phase=Phase.DISPUTED, dispute_sent=True)
     return done(disputing, Persist(Deed.DISPUTE), submit_dispute(disputing))
-
-
-def submit_dispute(channel: Channel) -> Submit:
-    """The call that starts the window; with newer evidence a second one acts as a checkpoint."""
-    newest = channel.newest_evidence()
-    nonce = 0 if newest is None else newest.state.nonce
-    call = Dispute(terms=channel.terms, newest=newest)
-    return Submit(call, b"dispute" + channel.channel_id + nonce.to_bytes(8, "big"))
 
 
 def on_restored(channel: Channel, command: RestoredFromBackup) -> Step:
     """Sign nothing until it is known what was signed since the copy was made.
 
-    To sign from an old copy **may lose funds**: two states at one nonce, or a stale filing.
+    A channel that was not open in the copy, or no more, recovers once the chain shows it open.
     """
     del command
-    doubtful = attrs.evolve(channel, phase=Phase.RECOVERING)
-    known = channel.ledger.nonce
-    notice = Notify(RecoveryNeeded(newest_known=known, shown=known))
-    return done(doubtful, Persist(Deed.RECOVERING), notice)
+    if channel.phase in OPEN_PHASES or channel.phase is Phase.RECOVERING:
+        return recovery.begin(channel, channel.ledger.nonce)
+    return done(recovery.in_doubt(channel), Persist(Deed.RECOVERING))
 
 
 def set_mode(channel: Channel, command: SetMode) -> Step:
@@ -167,19 +164,7 @@ def set_mode(channel: Channel, command: SetMode) -> Step:
 def connected(channel: Channel, command: Connected) -> Step:
     """Tell the peer where we stand."""
     del command
-    state, proof = channel.ledger.full.state, channel.ledger.full.theirs
-    return done(
-        channel,
-        Send(
-            m.Reestablish(
-                channel_id=channel.channel_id,
-                nonce=state.nonce,
-                valid_until=state.valid_until,
-                portfolio_hash=state.portfolio.struct_hash,
-                proof=proof,
-            )
-        ),
-    )
+    return done(channel, recovery.standing(channel))
 
 
 def on_reestablish(channel: Channel, message: m.Reestablish) -> Step:
@@ -187,8 +172,12 @@ def on_reestablish(channel: Channel, message: m.Reestablish) -> Step:
     ours, shown = channel.ledger.full.state, message.nonce
     if shown == ours.nonce and message.portfolio_hash != ours.portfolio.struct_hash:
         raise BadProposalError(f"another portfolio at the permanent nonce {shown}")
+    if channel.recovery.leads:
+        return done(channel)  # whatever it proves, we are asking already
     if shown > channel.ledger.highest_mine and shown > ours.nonce:
         return _recover(channel, message)
+    if channel.phase is Phase.RECOVERING:
+        return done(channel)  # all that may be lost was sent again when we connected
     outbox = tuple(each for each in channel.outbox if _concerns(each) > shown)
     again = outbox if channel.call_made is None else (*outbox, channel.call_made)
     return done(attrs.evolve(channel, outbox=outbox), *(Send(each) for each in again))
@@ -204,9 +193,7 @@ def _recover(channel: Channel, message: m.Reestablish) -> Step:
     permanent = message.valid_until == 0 and message.proof is not None
     if not permanent or message.proof is None or recover(message.proof, shown) != own:
         raise BadSignatureError(f"a permanent nonce {message.nonce} that we never signed")
-    lost = attrs.evolve(channel, phase=Phase.RECOVERING)
-    notice = RecoveryNeeded(newest_known=channel.ledger.nonce, shown=message.nonce)
-    return done(lost, Persist(Deed.RECOVERING), Notify(notice))
+    return recovery.begin(channel, message.nonce)
 
 
 def _concerns(message: m.Message) -> int:
@@ -224,6 +211,8 @@ def _concerns(message: m.Message) -> int:
             return max(message.nonce, message.void_nonce)
         case m.CloseRequest():
             return message.closing.nonce
+        case m.WithdrawRequest():
+            return message.withdrawal.nonce
         case _:
             return 1
 
@@ -235,6 +224,6 @@ def resume(channel: Channel, command: Resume) -> Step:
     if channel.phase is Phase.SUBMITTED:
         effects.append(submit_open(channel))
     for each in channel.ledger.entries:
-        if isinstance(each.value, Closing) and each.co_signed:
-            effects.append(submit_close(channel, each))
+        if not isinstance(each.value, State) and each.co_signed:
+            effects.append(submit_payout(channel, each))
     return done(channel, *effects)

@@ -4,9 +4,9 @@ What is not in the table is illegal: for a message that is the peer's fault, for
 `step` is pure. It returns the signatures it needs and a way to finish with them, so that keys may
 live anywhere; a step that fails, or whose signatures are refused, leaves the channel as it was.
 
-The handlers stand in `opening`, `proposals`, `answers`, `closing`, `credit`, `lifecycle` and
-`chain_news`;
-the signing rules, which all of them pass before they sign, in `rules`.
+The handlers stand in `opening`, `proposals`, `answers`, `closing`, `credit`, `lifecycle`,
+`recovery`, `recovery_state` and `chain_news`; the signing rules, which all of them pass before they
+sign, in `rules`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from channels.protocol import (
     lifecycle,
     opening,
     proposals,
+    recovery,
+    recovery_state,
+    withdrawing,
 )
 from channels.protocol import events as e
 from channels.protocol import messages as m
@@ -40,7 +43,13 @@ Handler = Callable[[Channel, Any], Step]
 _ALL: Final = frozenset(Phase)
 _OPENING: Final = frozenset({Phase.ASKED, Phase.GRANTED, Phase.SUBMITTED})
 _BOUND: Final = frozenset({Phase.ACCEPTED, Phase.CLOSING})
-_BEFORE_END: Final = OPEN_PHASES | {Phase.RECOVERING}
+_RECOVERING: Final = frozenset({Phase.RECOVERING})
+_BEFORE_END: Final = OPEN_PHASES | _RECOVERING
+_SAID_IN_IGNORANCE: Final = (
+    *(m.Opened, m.Propose, m.Accept, m.Reject, m.Void, m.RequestForQuote, m.Quote, m.QuoteReject),
+    *(m.CloseRequest, m.WithdrawRequest, m.Cancel, m.MarkReport, m.MarginCall, m.DisputeNotice),
+)
+"""What a peer may say that does not know yet, or no more, that one of us is recovering."""
 
 _LEGAL: Final[tuple[tuple[type, frozenset[Phase], Handler], ...]] = (
     # event                 phases                                          handler
@@ -53,6 +62,7 @@ _LEGAL: Final[tuple[tuple[type, frozenset[Phase], Handler], ...]] = (
     (e.RefuseQuote, OPEN_PHASES, proposals.refuse_quote),
     (e.Answer, frozenset({Phase.RECEIVED}), lifecycle.answer),
     (e.RequestClose, frozenset({Phase.IDLE}), closing.request_close),
+    (e.RequestWithdrawal, frozenset({Phase.IDLE}), withdrawing.request_withdrawal),
     (m.RequestForQuote, OPEN_PHASES, proposals.on_quote_request),
     (m.QuoteReject, OPEN_PHASES, proposals.on_quote_reject),
     (m.Propose, OPEN_PHASES - _BOUND, proposals.on_proposal),
@@ -66,6 +76,7 @@ _LEGAL: Final[tuple[tuple[type, frozenset[Phase], Handler], ...]] = (
     (m.Reject, OPEN_PHASES, answers.on_reject),
     (m.Void, OPEN_PHASES, answers.on_void),
     (m.CloseRequest, OPEN_PHASES, closing.on_close_request),
+    (m.WithdrawRequest, OPEN_PHASES, withdrawing.on_withdraw_request),
     (e.CancelProposals, OPEN_PHASES, proposals.cancel_proposals),
     (m.Cancel, OPEN_PHASES, proposals.on_cancel),
     (e.ReportMarks, OPEN_PHASES - {Phase.CLOSING}, credit.report_marks),
@@ -75,10 +86,18 @@ _LEGAL: Final[tuple[tuple[type, frozenset[Phase], Handler], ...]] = (
     (e.IssueMarginCall, OPEN_PHASES, credit.issue_margin_call),
     (m.MarginCall, OPEN_PHASES, credit.on_margin_call),
     (e.EndMarginCall, OPEN_PHASES, credit.end_margin_call),
-    (m.Reestablish, _OPENING | OPEN_PHASES, lifecycle.on_reestablish),
+    (m.Reestablish, _OPENING | _BEFORE_END, lifecycle.on_reestablish),
+    (m.RecoverRequest, _BEFORE_END, recovery.on_recover_request),
+    (m.RecoverOffer, _BEFORE_END, recovery.on_recover_offer),
+    (m.Recover, _BEFORE_END, recovery_state.on_recover),
+    (m.RecoverAccept, _BEFORE_END, recovery_state.on_recover_accept),
+    (m.Confirm, _RECOVERING, recovery.on_confirm),
+    *((each, _RECOVERING, recovery.not_now) for each in _SAID_IN_IGNORANCE),
+    (e.StatesFound, _BEFORE_END, recovery.on_states_found),
+    (e.Connected, _RECOVERING, recovery.connected),
     (m.Error, _ALL, proposals.on_error),
     (e.StartDispute, _BEFORE_END, lifecycle.start_dispute),
-    (e.RestoredFromBackup, OPEN_PHASES, lifecycle.on_restored),
+    (e.RestoredFromBackup, _ALL, lifecycle.on_restored),
     (e.SetMode, _ALL, lifecycle.set_mode),
     (e.Connected, _OPENING | OPEN_PHASES, lifecycle.connected),
     (e.Resume, _ALL, lifecycle.resume),

@@ -3,7 +3,8 @@
 Every message but those of the session names its channel. States are announced in three messages
 (Propose or Quote, Accept, Confirm); a Void kills what was half signed; a CloseRequest is answered
 by an Accept without affirmation. A MarkReport, a MarginCall and a DisputeNotice change no state:
-they say what their sender thinks, and what it will do.
+they say what their sender thinks, and what it will do. A party that lost its data has messages of
+its own, in `channels.protocol.recovery_messages`.
 
 Source: design, protocol.md "Messages".
 """
@@ -15,9 +16,15 @@ from enum import IntEnum
 import attrs
 
 from channels.pricing import Kind
-from channels.protocol.bounds import fixed_bytes, signed128, unsigned
+from channels.protocol.bounds import fixed_bytes, require, signed128, unsigned
 from channels.protocol.changes import Change
 from channels.protocol.eip712 import Address
+from channels.protocol.recovery_messages import (
+    Recover,
+    RecoverAccept,
+    RecoverOffer,
+    RecoverRequest,
+)
 from channels.protocol.risk_messages import (
     DisputedPosition,
     DisputeNotice,
@@ -27,7 +34,8 @@ from channels.protocol.risk_messages import (
 )
 from channels.protocol.signing import Signature
 from channels.protocol.terms import Opening, RiskParams
-from channels.protocol.types import Closing, Party, Portfolio
+from channels.protocol.types import Closing, Party, Portfolio, Series, Withdrawal
+from channels.units import WAD
 
 __all__ = [
     "Accept",
@@ -54,11 +62,17 @@ __all__ = [
     "Quote",
     "QuoteReject",
     "Reason",
+    "Recover",
+    "RecoverAccept",
+    "RecoverOffer",
+    "RecoverRequest",
     "Reestablish",
     "Reject",
     "RequestForQuote",
     "SeriesReport",
+    "Side",
     "Void",
+    "WithdrawRequest",
 ]
 
 
@@ -83,6 +97,13 @@ class Reason(IntEnum):
     """No such channel, or not in a phase to trade."""
     PROTOCOL = 9
     """Bytes or a message that this protocol does not have here."""
+
+
+class Side(IntEnum):
+    """What the requester of a quote would do with the legs as it wrote them."""
+
+    BUY = 0
+    SELL = 1
 
 
 @attrs.frozen(kw_only=True)
@@ -203,7 +224,7 @@ class Propose:
 class Accept:
     """The second signature on a boxed state, and the first on its affirmation.
 
-    For a CloseRequest there is no affirmation: nonce 0 and no signature.
+    For a CloseRequest and a WithdrawRequest there is no affirmation: nonce 0 and no signature.
     """
 
     channel_id: bytes
@@ -259,25 +280,42 @@ class Leg:
         unsigned(128, strike=self.strike)
         signed128(quantity=self.quantity)
 
+    @property
+    def series(self) -> Series:
+        """The series asked for."""
+        return (self.feed, self.expiry, int(self.kind), self.strike)
+
 
 @attrs.frozen(kw_only=True)
 class RequestForQuote:
-    """Name your price for all these legs together, good for ``time_to_live`` seconds."""
+    """Name your price for all these legs together, good for ``time_to_live`` seconds.
+
+    ``side`` None asks for both: to buy the legs as they stand, and to sell them.
+    """
 
     channel_id: bytes
     request_id: bytes
     legs: tuple[Leg, ...]
     time_to_live: int
+    side: Side | None = None
 
 
 @attrs.frozen(kw_only=True)
 class Quote:
-    """A firm price: a half-signed state for the requested side, to be taken by ``expires_at``."""
+    """A firm price: a half-signed state for each side of it, to be taken by ``expires_at``.
+
+    ``least`` is the smallest part of the size that its maker deals in at these prices, WAD; WAD:
+    all or none. A part needs a state of its own: the taker turns the quote down and proposes it.
+    """
 
     channel_id: bytes
     request_id: bytes
     expires_at: int
     sides: tuple[HalfSigned, ...]
+    least: int = WAD
+
+    def __attrs_post_init__(self) -> None:
+        require(0 < self.least <= WAD, "the least part is above 0 and up to 1", self.least)
 
 
 @attrs.frozen(kw_only=True)
@@ -296,6 +334,15 @@ class CloseRequest:
 
     channel_id: bytes
     closing: Closing
+    signature: Signature
+
+
+@attrs.frozen(kw_only=True)
+class WithdrawRequest:
+    """A Withdrawal with the first signature; answered by an Accept with the second."""
+
+    channel_id: bytes
+    withdrawal: Withdrawal
     signature: Signature
 
 
@@ -331,8 +378,13 @@ Message = (
     | Quote
     | QuoteReject
     | CloseRequest
+    | WithdrawRequest
     | Cancel
     | MarkReport
     | MarginCall
     | DisputeNotice
+    | RecoverRequest
+    | RecoverOffer
+    | Recover
+    | RecoverAccept
 )

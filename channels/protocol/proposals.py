@@ -48,6 +48,7 @@ from channels.protocol.ledger import Entry
 from channels.protocol.rules import Candidate
 from channels.protocol.signing import Signature, check_signature
 from channels.protocol.types import State
+from channels.units import WAD
 
 __all__ = [
     "cancel_proposals",
@@ -88,6 +89,7 @@ def send_quote(channel: Channel, command: SendQuote) -> Step:
             request_id=command.request_id,
             expires_at=command.expires_at,
             sides=proposals,
+            least=command.least,
         )
 
     return _offer(channel, sides, message)
@@ -164,12 +166,12 @@ def _half_signed(entry: Entry) -> m.HalfSigned:
 
 def on_proposal(channel: Channel, message: m.Propose) -> Step:
     """Check a proposal; hand it to its decider, or reject it at once."""
-    return _receive(channel, (message.proposal,), None, 0)
+    return _receive(channel, (message.proposal,), None)
 
 
 def on_quote(channel: Channel, message: m.Quote) -> Step:
     """Check a quote we asked for; every side of it must stand."""
-    return _receive(channel, message.sides, message.request_id, message.expires_at)
+    return _receive(channel, message.sides, message)
 
 
 def on_crossing_proposal(channel: Channel, message: m.Propose) -> Step:
@@ -200,9 +202,7 @@ def _with_admitted(
     return channel
 
 
-def _receive(
-    channel: Channel, proposals: tuple[m.HalfSigned, ...], quote: bytes | None, expires_at: int
-) -> Step:
+def _receive(channel: Channel, proposals: tuple[m.HalfSigned, ...], quote: m.Quote | None) -> Step:
     if _is_replay(channel, proposals):
         return done(channel)
     ledger = channel.ledger
@@ -210,7 +210,8 @@ def _receive(
         (each.nonce for each in ledger.alive(channel.clock) if channel.side.leads(each.nonce)),
         default=0,
     )
-    seen = _with_admitted(channel, proposals, quote)
+    request_id = None if quote is None else quote.request_id
+    seen = _with_admitted(channel, proposals, request_id)
     if proposals[0].nonce < outstanding:
         # Both proposed at once: ours is the higher nonce and goes first.
         return done(seen)
@@ -224,8 +225,9 @@ def _receive(
                 nonce=proposal.nonce,
                 change=proposal.change,
                 portfolio=proposal.portfolio,
-                request_id=quote,
-                expires_at=expires_at,
+                request_id=request_id,
+                expires_at=0 if quote is None else quote.expires_at,
+                least=WAD if quote is None else quote.least,
             )
         )
         for proposal in proposals
@@ -273,8 +275,11 @@ def _admit(channel: Channel, proposal: m.HalfSigned, quote: bytes | None) -> Ent
 
 
 def cancel_proposals(channel: Channel, command: CancelProposals) -> Step:
-    """Ask the peer to turn down what waits for its answer; one request serves a quote's sides."""
-    del command
+    """Ask the peer to turn down what waits for its answer; one request serves a quote's sides.
+
+    Raises:
+        IllegalCommandError: what is named does not wait for an answer.
+    """
     waiting = [
         each
         for each in channel.ledger.entries
@@ -283,6 +288,11 @@ def cancel_proposals(channel: Channel, command: CancelProposals) -> Step:
         and each.theirs is None
         and not (each.permanent or each.declined or each.expired(channel.clock.head_time))
     ]
+    if command.nonce is not None:
+        named = next((each for each in waiting if each.nonce == command.nonce), None)
+        if named is None:
+            raise IllegalCommandError(f"nothing of ours waits for an answer at {command.nonce}")
+        waiting = [named]
     first = {each.quote or each.nonce: each.nonce for each in reversed(waiting)}
     return done(
         channel,
@@ -324,6 +334,7 @@ def request_quote(channel: Channel, command: RequestQuote) -> Step:
         request_id=command.request_id,
         legs=command.legs,
         time_to_live=command.time_to_live,
+        side=command.side,
     )
     return done(channel, Send(request))
 

@@ -12,26 +12,27 @@ from typing import Any, Final
 import attrs
 
 from channels.errors import MessageError, SchemaVersionError, StorageError
-from channels.protocol.channel import Channel, Phase, Timing, Track
+from channels.protocol.channel import Channel, Phase, Recovery, Timing, Track
 from channels.protocol.codec import (
     ADDRESS,
     CHANGE,
     CLOSING,
-    HASH,
     MARGIN_CALL,
     MAX_FRAME,
     MAX_TEXT,
     MESSAGES,
     OPENING,
-    PORTFOLIO,
     RISK,
     SIGNATURE,
+    STATE,
+    WITHDRAWAL,
     pack,
     unpack,
 )
 from channels.protocol.effects import Deed
 from channels.protocol.halts import Cause, Halt, Mode
 from channels.protocol.ledger import Entry, Full, Ledger
+from channels.protocol.messages import MarginCall, Quote
 from channels.protocol.schema import (
     BOOLEAN,
     U32,
@@ -48,23 +49,27 @@ from channels.protocol.schema import (
     union,
 )
 from channels.protocol.terms import Domain
-from channels.protocol.types import MAX_POSITIONS, Closing, Party, State
+from channels.protocol.types import MAX_POSITIONS, Closing, Party, State, Withdrawal
+from channels.units import WAD
 
 __all__ = [
     "JOURNAL_VERSION",
     "RECORD_VERSION",
+    "Stands",
     "decode_channel",
     "decode_journal_entry",
+    "decode_journal_stands",
     "encode_channel",
     "encode_journal_entry",
 ]
 
-RECORD_VERSION: Final = 2
-"""Of a channel's record. 1 had one mode and its reason in place of halts, and no margin calls."""
-JOURNAL_VERSION: Final = 1
+RECORD_VERSION: Final = 4
+"""Of a channel's record. 1 had one mode and its reason in place of halts, and no margin calls; up
+to 2 a quote did not say in what parts it may be taken; up to 3 there was no recovery."""
+JOURNAL_VERSION: Final = 2
+"""Of a journal entry's body. 1 did not say which halts and margin calls stood after the deed."""
 
-_STATE: Final = struct(State, HASH, U64, U64, PORTFOLIO)
-_VALUE: Final = union({0: (State, _STATE), 1: (Closing, CLOSING)})
+_VALUE: Final = union({0: (State, STATE), 1: (Closing, CLOSING), 2: (Withdrawal, WITHDRAWAL)})
 _ENTRY: Final = struct(
     Entry,
     _VALUE,
@@ -75,10 +80,11 @@ _ENTRY: Final = struct(
     U64,
     BOOLEAN,
 )
-_FULL: Final = struct(Full, _STATE, optional(SIGNATURE), optional(SIGNATURE))
+_FULL: Final = struct(Full, STATE, optional(SIGNATURE), optional(SIGNATURE))
 _LEDGER: Final = struct(Ledger, enum(Party), _FULL, many(_ENTRY, 256), U64)
 _DOMAIN: Final = struct(Domain, U256, ADDRESS)
-_TIMING: Final = struct(Timing, U32, U32, U32)
+_TIMING: Final = struct(Timing, U32, U32, U32, U32)
+_RECOVERY: Final = struct(Recovery, BOOLEAN, U64, BOOLEAN, BOOLEAN, U64, U64, U32, U64)
 _TRACK: Final = struct(Track, OPENING, optional(blob(4_096)), optional(blob(4_096)))
 _MESSAGE: Final = union(MESSAGES)
 
@@ -91,18 +97,34 @@ _AGREED_KINDS: Final[dict[str, Kind]] = {
 }
 """What never changes once the channel is open: encoded once, and kept."""
 
+_HALTS: Final = many(struct(Halt, enum(Cause), enum(Mode), text(MAX_TEXT)), len(Cause))
+
 _MOVING_KINDS: Final[dict[str, Kind]] = {
     "phase": enum(Phase),
     "ledger": _LEDGER,
-    "halts": many(struct(Halt, enum(Cause), enum(Mode), text(MAX_TEXT)), len(Cause)),
+    "halts": _HALTS,
     "peer_ready": BOOLEAN,
     "dispute_sent": BOOLEAN,
     "disputed_at": U64,
     "outbox": many(_MESSAGE, 256),
     "call_made": optional(MARGIN_CALL),
     "call_received": optional(MARGIN_CALL),
+    "recovery": _RECOVERY,
 }
 _READ_FROM_CHAIN: Final = {"head", "view", "final_view"}
+
+
+@attrs.frozen(kw_only=True)
+class Stands:
+    """Halts and margin calls of a channel: by name as `Channel` has them."""
+
+    halts: tuple[Halt, ...]
+    call_made: MarginCall | None
+    call_received: MarginCall | None
+
+
+_STANDS: Final = struct(Stands, _HALTS, optional(MARGIN_CALL), optional(MARGIN_CALL))
+_TELLS_WHAT_STANDS: Final = frozenset({Deed.MODE, Deed.MARGIN_CALL})
 
 if {field.name for field in attrs.fields(Channel)} != {
     *_AGREED_KINDS,
@@ -136,12 +158,16 @@ def decode_channel(record: bytes) -> Channel:
     try:
         if version == 1:
             fields = _from_version_1(fields)
+        if version <= 2:
+            fields = _from_version_2(fields)
+        if version <= 3:
+            fields = _from_version_3(fields)
         agreed, *moving = fields
         return Channel(
             **_decode_fields(_AGREED_KINDS, unpack(blob(MAX_FRAME).decode(agreed))),
             **_decode_fields(_MOVING_KINDS, moving),
         )
-    except (MessageError, ValueError, TypeError) as error:
+    except (MessageError, ValueError, TypeError, IndexError) as error:
         raise StorageError(f"damaged channel record: {error}") from error
 
 
@@ -155,6 +181,29 @@ def _from_version_1(fields: list[Any]) -> list[Any]:
     return [agreed, phase, ledger, halts, ready, sent, disputed_at, outbox, None, None]
 
 
+def _from_version_2(fields: list[Any]) -> list[Any]:
+    """Fields of a version 2 record as version 3 has them: its quotes are all or none."""
+    place = list(_MOVING_KINDS).index("outbox") + 1
+    quote_tag = next(tag for tag, (cls, _) in MESSAGES.items() if cls is Quote)
+    outbox = [
+        [*each, WAD] if isinstance(each, list) and each[:1] == [quote_tag] else each
+        for each in fields[place]
+    ]
+    return [*fields[:place], outbox, *fields[place + 1 :]]
+
+
+def _from_version_3(fields: list[Any]) -> list[Any]:
+    """Fields of a version 3 record as version 4 has them.
+
+    Nobody is recovering, or a channel that was has nobody asked yet; the time for it is the usual.
+    """
+    agreed, phase, *moving = fields
+    *before, timing = unpack(blob(MAX_FRAME).decode(agreed))
+    recovery = Recovery(leads=phase == Phase.RECOVERING)
+    timed = pack([*before, [*timing, Timing().recovery_time]])
+    return [timed, phase, *moving, _RECOVERY.encode(recovery)]
+
+
 def _decode_fields(kinds: dict[str, Kind], items: list[Any]) -> dict[str, Any]:
     return {
         name: kind.decode(item) for (name, kind), item in zip(kinds.items(), items, strict=True)
@@ -162,9 +211,13 @@ def _decode_fields(kinds: dict[str, Kind], items: list[Any]) -> dict[str, Any]:
 
 
 def encode_journal_entry(deed: Deed, entries: tuple[Entry, ...], channel: Channel) -> bytes:
-    """Body of a journal entry: the deed, the phase after it, and all that was signed."""
+    """Body of a journal entry: the deed, the phase after it, and all that was signed.
+
+    For a mode or a margin call also what stands after it.
+    """
     items = [_ENTRY.encode(entry) for entry in entries]
-    return pack([JOURNAL_VERSION, int(deed), int(channel.phase), items])
+    stands = _STANDS.encode(channel) if deed in _TELLS_WHAT_STANDS else None
+    return pack([JOURNAL_VERSION, int(deed), int(channel.phase), items, stands])
 
 
 def decode_journal_entry(body: bytes) -> tuple[Deed, Phase, tuple[Entry, ...]]:
@@ -174,10 +227,25 @@ def decode_journal_entry(body: bytes) -> tuple[Deed, Phase, tuple[Entry, ...]]:
         SchemaVersionError: written by another version.
         StorageError: the entry is damaged.
     """
-    _, fields = _open_record(body, range(1, JOURNAL_VERSION + 1))
+    deed, phase, entries, _ = _read_journal_entry(body)
+    return deed, phase, entries
+
+
+def decode_journal_stands(body: bytes) -> Stands | None:
+    """Read what stood after a deed that set a mode, or made or ended a margin call; else None.
+
+    Raises:
+        SchemaVersionError, StorageError: as `decode_journal_entry`.
+    """
+    return _read_journal_entry(body)[3]
+
+
+def _read_journal_entry(body: bytes) -> tuple[Deed, Phase, tuple[Entry, ...], Stands | None]:
+    version, fields = _open_record(body, range(1, JOURNAL_VERSION + 1))
     try:
-        deed, phase, items = fields
-        return Deed(deed), Phase(phase), many(_ENTRY, 256).decode(items)
+        deed, phase, items, stands = [*fields, None] if version == 1 else fields
+        entries = many(_ENTRY, 256).decode(items)
+        return Deed(deed), Phase(phase), entries, optional(_STANDS).decode(stands)
     except (MessageError, ValueError) as error:
         raise StorageError(f"damaged journal entry: {error}") from error
 

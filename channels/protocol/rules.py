@@ -3,7 +3,13 @@
 `check` refuses with the number of the rule and why; it never signs and never changes anything.
 Breaking any of these **may lose funds**: each closes an attack named in the design.
 
-Source: design, protocol.md "Signing rules (normative; model-checked)".
+One state has clauses of its own: the **recovery state**, F's portfolio signed again by two parties
+of which one or both had lost their data. It is boxed and lies between a `LEAP` and two above F, so
+that rule 2 does not bind it, and so that nothing that was forgotten can lie above it. It is signed
+only while recovering, by which time nothing else is; only with F's portfolio; and only when every
+other boxed state of ours is dead, earlier recovery states with that portfolio excepted.
+
+Sources: design, protocol.md "Signing rules (normative; model-checked)" and "Durability" 4.
 """
 
 from __future__ import annotations
@@ -14,8 +20,8 @@ from typing import Final
 import attrs
 
 from channels.errors import SigningRefusedError
-from channels.protocol.ledger import BoxClock, Ledger
-from channels.protocol.types import Closing, Portfolio, State
+from channels.protocol.ledger import LEAP, BoxClock, Ledger
+from channels.protocol.types import Closing, Portfolio, State, Withdrawal
 
 __all__ = ["Candidate", "Circumstances", "check"]
 
@@ -26,14 +32,16 @@ class Candidate:
 
     ``affirms`` is the portfolio of the boxed state accepted in the same step, for its affirmation;
     ``quote`` the request a boxed state answers; ``remark`` is true for new marks alone;
-    ``reduces_risk`` where the change reduces this side's risk and leaves it no worse.
+    ``reduces_risk`` where the change reduces this side's risk and leaves it no worse; ``recovers``
+    for the recovery state.
     """
 
-    value: State | Closing
+    value: State | Closing | Withdrawal
     affirms: Portfolio | None = None
     quote: bytes | None = None
     remark: bool = False
     reduces_risk: bool = False
+    recovers: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -42,6 +50,7 @@ class Circumstances:
 
     ``disputed``: the chain shows a dispute, or one that this side or its delegate sent may still be
     mined. ``within_limits`` says whether a portfolio meets this side's margin and limits.
+    ``recovering``: this side's data or the other's is in doubt.
     """
 
     ledger: Ledger
@@ -49,6 +58,7 @@ class Circumstances:
     max_in_flight: int
     disputed: bool
     within_limits: Callable[[Portfolio], bool]
+    recovering: bool = False
 
 
 def _rule_1_nonce_is_newest(candidate: Candidate, around: Circumstances) -> str | None:
@@ -72,6 +82,9 @@ def _rule_1_nonce_is_newest(candidate: Candidate, around: Circumstances) -> str 
 
 def _rule_2_within_flight(candidate: Candidate, around: Circumstances) -> str | None:
     nonce, limit = candidate.value.nonce, around.ledger.nonce + around.max_in_flight
+    if candidate.recovers:
+        far = around.ledger.nonce + LEAP <= nonce <= around.ledger.nonce + 2 * LEAP
+        return None if far else f"nonce {nonce} of a recovery state is not far above F, or too far"
     if candidate.value.valid_until != 0 and around.ledger.side.leads(nonce):
         limit -= 2
     if nonce > limit:
@@ -83,6 +96,8 @@ def _rule_3_permanent(candidate: Candidate, around: Circumstances) -> str | None
     value, ledger, clock = candidate.value, around.ledger, around.clock
     if not isinstance(value, State) or not value.permanent:
         return None
+    if candidate.recovers:
+        return "a recovery state is boxed"
     if not ledger.side.leads(value.nonce):
         if value.portfolio != ledger.governing(clock):
             return "a permanent state we countersign carries the governing portfolio"
@@ -102,6 +117,8 @@ def _rule_4_boxed(candidate: Candidate, around: Circumstances) -> str | None:
     value, ledger, clock = candidate.value, around.ledger, around.clock
     if not isinstance(value, State) or value.permanent:
         return None
+    if candidate.recovers:
+        return _recovery_state(value, around)
     if value.portfolio == ledger.portfolio:
         return "a boxed state announces a change"
     if ledger.side.leads(value.nonce):
@@ -115,11 +132,24 @@ def _rule_4_boxed(candidate: Candidate, around: Circumstances) -> str | None:
     return None
 
 
+def _recovery_state(value: State, around: Circumstances) -> str | None:
+    ledger, clock = around.ledger, around.clock
+    if value.portfolio != ledger.portfolio:
+        return "a recovery state carries the last permanent portfolio"
+    if ledger.governing(clock) != ledger.portfolio:
+        return "a newer portfolio governs than the one this state recovers"
+    for each in ledger.alive(clock):
+        again = ledger.recovers(each) and each.portfolio == ledger.portfolio
+        if not each.permanent and not again:
+            return "a boxed state of ours could still be recorded"
+    return None
+
+
 def _rule_5_margin(candidate: Candidate, around: Circumstances) -> str | None:
     value = candidate.value
     if not isinstance(value, State) or value.permanent:
         return None
-    if candidate.remark or candidate.reduces_risk:
+    if candidate.remark or candidate.reduces_risk or candidate.recovers:
         return None
     alive = [each.portfolio for each in around.ledger.alive(around.clock)]
     for portfolio in (around.ledger.portfolio, *alive, value.portfolio):
@@ -130,16 +160,25 @@ def _rule_5_margin(candidate: Candidate, around: Circumstances) -> str | None:
 
 def _rule_6_ending(candidate: Candidate, around: Circumstances) -> str | None:
     alive = list(around.ledger.alive(around.clock))
-    if any(isinstance(each.value, Closing) for each in alive):
-        return "a Closing of ours could still be mined"
-    if isinstance(candidate.value, Closing) and alive:
-        return "no Closing while anything is alive"
+    value = candidate.value
+    if any(not isinstance(each.value, State) for each in alive):
+        return "a Closing or Withdrawal of ours could still be mined"
+    if not isinstance(value, State) and alive:
+        return "no Closing or Withdrawal while anything is alive"
+    if isinstance(value, Withdrawal) and value.state.portfolio != around.ledger.portfolio:
+        return "a Withdrawal carries the last permanent portfolio"
+    if not candidate.recovers and any(map(around.ledger.recovers, alive)):
+        return "a recovery state of ours could still be recorded"
     return None
 
 
 def _rule_7_no_dispute(candidate: Candidate, around: Circumstances) -> str | None:
     if around.disputed and not isinstance(candidate.value, Closing):
         return "the chain shows a dispute, or one of ours can still be mined"
+    if around.recovering and not candidate.recovers:
+        return "recovering: nothing is signed but the newest state again"
+    if candidate.recovers and not (around.recovering and isinstance(candidate.value, State)):
+        return "a recovery state is signed only in a recovery"
     return None
 
 

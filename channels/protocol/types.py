@@ -331,6 +331,20 @@ class Withdrawal:
     def __attrs_post_init__(self) -> None:
         unsigned(128, amount_a=self.amount_a, amount_b=self.amount_b)
 
+    @property
+    def nonce(self) -> int:
+        """Nonce of its state."""
+        return self.state.nonce
+
+    @property
+    def valid_until(self) -> int:
+        """End of its state's box."""
+        return self.state.valid_until
+
+    def amount(self, side: Party) -> int:
+        """What it pays ``side``, base units."""
+        return self.amount_a if side is Party.A else self.amount_b
+
     @cached_property
     def struct_hash(self) -> bytes:
         """EIP-712 hash of this withdrawal."""

@@ -232,6 +232,18 @@ class Database:
                 yield JournalEntry.of_row(row)
             after = rows[-1][0]
 
+    def newest_entry(
+        self, channel_id: bytes, kinds: tuple[int, ...], before: int
+    ) -> JournalEntry | None:
+        """The newest journal entry of a channel below ``before`` that is of one of these kinds."""
+        marks = ", ".join("?" * len(kinds))
+        statement = (
+            f"SELECT {COLUMNS} FROM journal WHERE channel_id = ? AND seq < ?"  # noqa: S608
+            f" AND kind IN ({marks}) ORDER BY seq DESC LIMIT 1"
+        )
+        rows = self.select(statement, channel_id, before, *kinds)
+        return JournalEntry.of_row(rows[0]) if rows else None
+
     # Copying and closing
 
     def backup(self, path: Path, time: int) -> None:

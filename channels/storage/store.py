@@ -193,6 +193,16 @@ class Store:
         """
         return self._database.entries(channel_id, after)
 
+    def newest_entry(
+        self, channel_id: bytes, kinds: Iterable[int], *, before: int
+    ) -> JournalEntry | None:
+        """The newest entry of one channel below number ``before`` that is of one of these kinds.
+
+        Raises:
+            StorageError: the file cannot be read, or the store is closed.
+        """
+        return self._database.newest_entry(channel_id, tuple(kinds), before)
+
     async def backup(self, path: str | Path) -> None:
         """Copy everything committed now to a new file at ``path``; commits go on meanwhile.
 

@@ -9,7 +9,6 @@ Source: design, watchtower.md "Service".
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
@@ -24,6 +23,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from channels.chain.json_values import parsed
 from channels.errors import (
     AppointmentRefusedError,
     BadSignatureError,
@@ -123,7 +123,7 @@ class _Interface:
             response = refused.response
         except AppointmentRefusedError as error:
             status = _STATUS.get(error.refusal, 422)
-            response = _RefusedError(status, error.refusal, str(error)).response
+            response = _RefusedError(status, error.refusal, str(error.args[0])).response
         except (InvalidValueError, PeerError, ValueError) as error:
             response = _RefusedError(400, "malformed", str(error)).response
         except ClientDisconnect:
@@ -149,7 +149,7 @@ class _Interface:
                 if len(body) > self._policy.body:
                     raise _RefusedError(413, "too_large", f"at most {self._policy.body} bytes")
         try:
-            return json.loads(body)
+            return parsed(bytes(body))
         except (ValueError, RecursionError) as error:
             raise InvalidValueError(f"no JSON: {error}") from error
 

@@ -33,7 +33,8 @@ __all__ = [
     "signer_of",
 ]
 
-_KNOWN: Final = Duties.CHECKPOINT_BOXED | Duties.SETTLE | Duties.MARGIN | Duties.DISPUTE
+_DONE: Final = Duties.CHECKPOINT_BOXED | Duties.SETTLE | Duties.MARGIN
+"""What a receipt may promise: filing disputes is not among it yet."""
 _IN_CLEAR: Final = Duties.SETTLE | Duties.MARGIN
 
 
@@ -49,7 +50,6 @@ class Refusal(StrEnum):
     PORTFOLIO_MISSING = "portfolio_missing"
     PORTFOLIO_WRONG = "portfolio_wrong"
     RISK_WRONG = "risk_wrong"
-    AUTHORISATION = "authorisation"
     NOT_NEWER = "not_newer"
     BOX_CLOSES = "box_closes"
     WINDOW_SHORT = "window_short"
@@ -167,7 +167,7 @@ def signer_of(appointment: Appointment, signature: Signature, domain: Domain) ->
 
 def _check_duties(appointment: Appointment, parts: Content) -> None:
     duties = Duties(appointment.duties)
-    if appointment.duties & ~int(_KNOWN):
+    if appointment.duties & ~int(_DONE):
         raise AppointmentRefusedError(Refusal.DUTIES_UNKNOWN, f"duties {duties:#x}")
     shown = parts.shown_portfolio
     if shown is not None and shown.struct_hash != appointment.portfolio_hash:
@@ -187,10 +187,6 @@ def _check_duties(appointment: Appointment, parts: Content) -> None:
             raise AppointmentRefusedError(
                 Refusal.RISK_WRONG, "the margin parameters are not those of the terms"
             )
-    if Duties.DISPUTE in duties and parts.authorisation is None:
-        raise AppointmentRefusedError(
-            Refusal.AUTHORISATION, "to dispute takes a DisputeAuthorisation"
-        )
 
 
 def _check_newer(holding: Holding, kept: Kept | None, head: Head, policy: IntakePolicy) -> None:

@@ -18,19 +18,18 @@ import attrs
 from channels.dispute import Evidence
 from channels.errors import MessageError, SchemaVersionError, StorageError
 from channels.protocol.calls import CoSigned, CoSignedHash
-from channels.protocol.codec import ADDRESS, HASH, SIGNATURE, pack, unpack
-from channels.protocol.eip712 import Address, keccak
-from channels.protocol.schema import U8, U64, U128, blob, optional, struct
+from channels.protocol.codec import pack, unpack
+from channels.protocol.eip712 import Address, address, keccak
+from channels.protocol.schema import U128
 from channels.protocol.signing import Signature
 from channels.protocol.terms import Terms
 from channels.protocol.types import Party
 from channels.protocol.watching import Appointment, Duties
-from channels.tower.content import MAX_SEALED, Content
+from channels.tower.content import Content
 
 __all__ = ["Holding", "Kept", "watch_key"]
 
 _RECORD_VERSION: Final = 1
-_MAX_CONTENT: Final = 2 * MAX_SEALED
 _NOTHING: Final = bytes(32)
 
 
@@ -177,7 +176,10 @@ class Kept:
     @property
     def record(self) -> bytes:
         """Bytes for the book."""
-        return pack([_RECORD_VERSION, _KEPT.encode(self)])
+        held = (self.permanent, self.boxed, self.rival)
+        packed = [None if each is None else _pack_holding(each) for each in held]
+        pot = U128.encode(self.pot)
+        return pack([_RECORD_VERSION, self.channel_id, self.customer, pot, *packed])
 
     @classmethod
     def read(cls, record: bytes) -> Kept:
@@ -188,15 +190,46 @@ class Kept:
             StorageError: the record is damaged.
         """
         try:
-            version, fields = unpack(record)
+            version, *fields = unpack(record)
             if version != _RECORD_VERSION:
                 raise SchemaVersionError(f"a channel of record version {version!r}")
-            kept: Kept = _KEPT.decode(fields)
+            channel_id, customer, pot, *packed = fields
+            permanent, boxed, rival = (
+                None if each is None else _read_holding(each, channel_id) for each in packed
+            )
+            return cls(
+                customer=address(customer),
+                pot=U128.decode(pot),
+                permanent=permanent,
+                boxed=boxed,
+                rival=rival,
+            )
         except (MessageError, ValueError, TypeError) as error:
             raise StorageError(f"a damaged record of a channel: {error}") from error
-        return kept
 
 
-_APPOINTMENT: Final = struct(Appointment, HASH, U64, U64, HASH, U8, U128, U64, HASH)
-_HOLDING: Final = optional(struct(Holding, _APPOINTMENT, SIGNATURE, blob(_MAX_CONTENT)))
-_KEPT: Final[Any] = struct(Kept, ADDRESS, U128, _HOLDING, _HOLDING, _HOLDING)
+def _pack_holding(holding: Holding) -> list[Any]:
+    """A holding without what follows from its content: the channel's id and the content's hash."""
+    each = holding.appointment
+    numbers = [each.nonce, each.valid_until, each.duties, each.sequence]
+    budget = U128.encode(each.gas_budget)
+    signature = holding.signature.compact
+    return [*numbers, budget, each.portfolio_hash, signature, holding.content]
+
+
+def _read_holding(item: Any, channel_id: bytes) -> Holding:
+    nonce, valid_until, duties, sequence, budget, portfolio_hash, signature, content = item
+    return Holding(
+        appointment=Appointment(
+            channel_id=channel_id,
+            nonce=nonce,
+            valid_until=valid_until,
+            portfolio_hash=portfolio_hash,
+            duties=duties,
+            gas_budget=U128.decode(budget),
+            sequence=sequence,
+            content_hash=keccak(content),
+        ),
+        signature=Signature(signature),
+        content=content,
+    )

@@ -18,6 +18,7 @@ Source: design, watchtower.md "Service".
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -45,22 +46,25 @@ from channels.dispute import (
     open_monitor,
 )
 from channels.dispute.ports import RecordsPort
-from channels.errors import AppointmentRefusedError, ChainError, StorageError
+from channels.errors import AppointmentRefusedError, StorageError
 from channels.protocol.eip712 import Address
 from channels.protocol.facts import ChannelView, Head, OnChainPhase
-from channels.protocol.signing import Signable, Signature, Signer
-from channels.protocol.watching import Appointment, Heartbeat
+from channels.protocol.signing import Signature, Signer
+from channels.protocol.watching import Appointment
 from channels.tower.book import Book
 from channels.tower.clerk import Clerk
 from channels.tower.intake import Account, IntakePolicy, Refusal
 from channels.tower.kept import Kept
 from channels.tower.lookout import Concern, Lookout
 from channels.tower.ports import TowerChain
+from channels.tower.pulse import Pulse
 from channels.tower.signed import SignedHeartbeat, SignedReceipt
 from channels.tower.tally import Tally
-from channels.tower.writes import CountBeat, Forget, Progress, Release
+from channels.tower.writes import Forget, Progress, Release
 
 __all__ = ["Tower", "TowerPolicy", "open_tower"]
+
+_LOG: Final = logging.getLogger("channels.tower")
 
 _NO_ACCOUNT: Final = Account()
 
@@ -86,8 +90,7 @@ class TowerPolicy:
 class Tower:
     """A watchtower. Make one with `open_tower`.
 
-    ``tally`` counts its work; ``beat`` is its newest heartbeat, None before the first and while it
-    is degraded.
+    ``tally`` counts its work.
     """
 
     def __init__(
@@ -104,8 +107,6 @@ class Tower:
         self.monitor = monitor
         self.policy = policy
         self.tally = Tally()
-        self.beat: SignedHeartbeat | None = None
-        self.reserve = 0
         self.lookout = Lookout(
             chain,
             book,
@@ -115,6 +116,7 @@ class Tower:
             alert=self._alert,
             retry_after=policy.pace.retry_after,
         )
+        self._pulse = Pulse(chain, book, signer=signer, every=policy.beat_every, alert=self._alert)
         self._clerk = Clerk(
             chain,
             book,
@@ -129,7 +131,16 @@ class Tower:
         self._on_alert = on_alert
         self._undefended: dict[bytes, Concern] = {}
         self._staggered: list[tuple[int, bytes]] = []
-        self._beat_block: int | None = None
+
+    @property
+    def beat(self) -> SignedHeartbeat | None:
+        """The newest heartbeat; None before the first, and while it is not sure of itself."""
+        return self._pulse.beat
+
+    @property
+    def reserve(self) -> int:
+        """What the gas account had at the newest heartbeat, wei."""
+        return self._pulse.reserve
 
     @property
     def address(self) -> Address:
@@ -293,8 +304,18 @@ class Tower:
         for channel_id in self.book.due(head.timestamp):
             if self.monitor.watched(channel_id) is None:
                 await self._defend(Concern(channel_id=channel_id))
-        await self._let_go(head)
-        self._nursery.start_soon(self._beat, head)
+        try:
+            await self._let_go(head)
+        except StorageError as error:  # they stay in memory; what is defended stays so
+            _LOG.warning("channels with nothing left to do are not let go: %s", error)
+        self._nursery.start_soon(
+            partial(
+                self._pulse.at_head,
+                head,
+                disputes=self.lookout.disputes,
+                sure=not self.degraded and not self._undefended,
+            )
+        )
 
     async def _let_go(self, head: Head) -> None:
         """Forget, in memory, channels with nothing left to do: the book keeps them."""
@@ -314,42 +335,6 @@ class Tower:
             ):
                 await self.monitor.forget(channel_id)
                 await self.book.write(Release(channel_id))
-
-    async def _beat(self, head: Head) -> None:
-        due = self._beat_block is None or head.number >= self._beat_block + self.policy.beat_every
-        if self.degraded or self._undefended:
-            self.beat = None  # silence is what tells the customers to look elsewhere
-            return
-        if not due:
-            return
-        self._beat_block = head.number
-        try:
-            self.reserve = await self._chain.gas_balance()
-            number = await self.book.write(CountBeat())
-        except (ChainError, StorageError) as error:
-            self._alert(
-                Alert(
-                    level=Level.WARNING,
-                    code=AlertCode.CHAIN_TROUBLE,
-                    text=f"no heartbeat at block {head.number}: {error}",
-                )
-            )
-            self._beat_block = None
-            return
-        beat = Heartbeat(
-            head_number=head.number,
-            head_hash=head.hash,
-            head_time=head.timestamp,
-            final_number=head.final_number,
-            dispute_count=self.lookout.disputes,
-            store_root=self.book.root,
-            channels=self.book.entries,
-            gas_reserve=self.reserve,
-            sequence=number,
-        )
-        signature = await self._signer.sign(Signable(self._chain.domain, beat))
-        if self.beat is None or self.beat.heartbeat.sequence < number:
-            self.beat = SignedHeartbeat(heartbeat=beat, signature=signature)
 
     # ---- telling
 
@@ -409,7 +394,15 @@ class Tower:
     def _tell(self, alert: Alert) -> None:
         self.tally.alerts[alert.code.name.lower(), alert.level.name.lower()] += 1
         if self._on_alert is not None:
-            self._nursery.start_soon(partial(self._on_alert, alert))
+            self._nursery.start_soon(_guarded, self._on_alert, alert)
+
+
+async def _guarded(on_alert: Callable[[Alert], Awaitable[None]], alert: Alert) -> None:
+    """Whoever is told must not be able to end the defence."""
+    try:
+        await on_alert(alert)
+    except Exception:
+        _LOG.exception("an alert could not be passed on")
 
 
 @asynccontextmanager
@@ -432,7 +425,7 @@ async def open_tower(
         signer: signs receipts and heartbeats; a key that can do nothing else.
         policy: how it works.
         prices: as `open_monitor`.
-        on_alert: is told of every alert, each in a task of its own; must not raise.
+        on_alert: is told of every alert, each in a task of its own; what it raises is logged.
 
     Raises:
         SchemaVersionError: the records are of another version.

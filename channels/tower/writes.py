@@ -18,6 +18,7 @@ __all__ = [
     "CountReceipt",
     "Cursor",
     "Forget",
+    "ForgetCursor",
     "Keep",
     "Progress",
     "Release",
@@ -187,6 +188,16 @@ class Progress:
                     ("cursor_disputes", self.cursor.disputes),
                 ],
             )
+        return 0
+
+
+@attrs.frozen
+class ForgetCursor:
+    """Nobody knows how far the chain was taken in: the next run reads every channel."""
+
+    def write(self, transaction: Transaction) -> int:
+        """Carry it out."""
+        transaction.database.execute("DELETE FROM meta WHERE key LIKE 'cursor%'")
         return 0
 
 

@@ -34,6 +34,7 @@ from channels.protocol.types import Party
 from channels.signers import create_keystore
 from channels.storage import open_store
 from tests.chain.world import World, embedded_world
+from tests.cli.test_desk import Shell
 from tests.peer.world import trade, trading
 
 CONFIG = """\
@@ -400,6 +401,28 @@ async def test_each_phase_is_told(
     findings = await check_disputes(await ground_of(clinic, phase=phase, **changes))
     assert [each.severity for each in findings] == severities
     assert text in findings[-1].text
+
+
+@pytest.mark.anvil
+def test_a_new_trader_on_a_real_node(shell: Shell) -> None:
+    shell.json("init", "--home", "alice", "--rpc", shell.url)
+    poor = shell.run("doctor", "--home", "alice", "--json")
+    assert poor.exit_code == 1
+    wallets = [each for each in json.loads(poor.output)["findings"] if each["check"] == "wallet"]
+    assert [each["severity"] for each in wallets] == ["error", "warning"]
+
+    shell.json("fund", "50000", "--home", "alice")
+    well = shell.run("doctor", "--home", "alice", "--json")
+    assert well.exit_code == 0, well.output
+    told = {
+        (each["check"], each["text"].partition(":")[0])
+        for each in json.loads(well.output)["findings"]
+        if each["severity"] != "ok"
+    }
+    assert told == {("endpoints", "there is one endpoint alone")}
+    priced = shell.json("doctor", "--home", "alice")["findings"]
+    (spot,) = [each for each in priced if each["check"] == "prices"]
+    assert (spot["severity"], "the source offers one 0 s old" in spot["text"]) == ("ok", True)
 
 
 def test_a_finding_says_what_to_do() -> None:

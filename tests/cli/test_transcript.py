@@ -37,7 +37,7 @@ def masked(text: str) -> list[str]:
     text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:…", text)
     text = re.sub(r"-?[\d,]*\.?\d+ (gas|gwei|ETH)", r"… \1", text)
     text = re.sub(r"-?[\d,]+\.\d{2,}", "…", text)
-    text = re.sub(r"block \d+", "block …", text)
+    text = re.sub(r"(block|nonce) \d+", r"\1 …", text)
     return [re.sub(r"\s+", " ", line).strip() for line in text.splitlines() if line.strip()]
 
 

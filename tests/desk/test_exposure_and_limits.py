@@ -105,3 +105,39 @@ def test_limits_and_channels_that_make_no_sense_are_refused() -> None:
         SensitivityLimits(delta=float("nan"))
     with pytest.raises(InvalidValueError, match="on this desk"):
         Limits().breaches([], ONE, EMPTY_PORTFOLIO)
+
+
+def test_what_is_in_flight_hedges_nothing_elsewhere() -> None:
+    """A quote may come to nothing: what it would take off is no room for another channel."""
+    limits = Limits(desk=SensitivityLimits(delta=20))
+    held = [holding(ONE, forwards(5), forwards(-20)), holding(TWO, EMPTY_PORTFOLIO)]
+    (over,) = limits.breaches(held, TWO, forwards(20))
+    assert over.value == 25
+    (under,) = limits.breaches(held, TWO, forwards(-1))
+    assert under.value == 21
+    assert limits.breaches(held, TWO, forwards(15)) == ()
+
+
+def test_both_sides_of_a_quote_count_by_the_worse_one() -> None:
+    limits = Limits(desk=SensitivityLimits(delta=10))
+    two_way = holding(ONE, EMPTY_PORTFOLIO, forwards(8), forwards(-8))
+    held = [two_way, holding(TWO, EMPTY_PORTFOLIO)]
+    for quantity in (3, -3):
+        (over,) = limits.breaches(held, TWO, forwards(quantity))
+        assert over.value == 11
+    assert limits.breaches(held, TWO, forwards(2)) == ()
+
+
+def test_the_limits_that_are_passed_already_are_told() -> None:
+    limits = Limits(
+        desk=SensitivityLimits(notional=8_000), group=SensitivityLimits(delta=2), default_credit=1
+    )
+    held = [holding(ONE, forwards(3)), holding(TWO, forwards(1, feed=BTC), group="x")]
+    told = {(each.group, each.feed, each.measure) for each in limits.standing(held)}
+    assert told == {
+        (None, ETH, Measure.NOTIONAL),
+        ("acme", ETH, Measure.DELTA),
+        ("acme", None, Measure.CREDIT),
+        ("x", None, Measure.CREDIT),
+    }
+    assert Limits().standing(held) == ()

@@ -30,7 +30,8 @@ TICK: Final = 90
 overdue for its Confirm; it has passed at the head after two, and in a final block after three."""
 LONG: Final = 3_690
 """A gap in which a Closing's box passes."""
-TIMES: Final = Timing(slot=TIMING.slot, box=TIMING.box, void_grace=150)
+TIMES: Final = Timing(slot=TIMING.slot, box=TIMING.box, void_grace=150, recovery_time=1_800)
+"""A recovery that nothing can end is given up once a quiet chain has come to long gaps."""
 
 _SERIES: Final[Series] = (ETH, EXPIRY, int(Kind.PUT), STRIKE)
 _VOL: Final = 60 * WAD // 100

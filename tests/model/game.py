@@ -38,6 +38,7 @@ class Game:
         self.machines = Machines(rules.max_in_flight)
         self.contract = Contract(self.machines)
         self.honest = tuple(side for side in Party if side is not rules.hostile)
+        self._copies = (-1, -1)
         self._heard: dict[tuple[int, frozenset[Signature]], tuple[int, ...]] = {}
 
     # ---- reading a position
@@ -60,6 +61,7 @@ class Game:
         chain = self.contract.first
         first = self.contract.seen(chain)
         a, b = (self.machines.start(side, first) for side in Party)
+        self._copies = (a, b)
         at = Position(
             nodes=(Node(a, a), Node(b, b)),
             wires=((), ()),
@@ -215,6 +217,13 @@ class Game:
         poorer = at.budget.less("crashes")
         if poorer is not None:
             yield Move(f"{side.name} crashes", self._restarted(at._replace(budget=poorer), side))
+
+        poorer = at.budget.less("losses")
+        if poorer is not None:
+            there = self.machines.restored(self._copies[side])
+            lost = with_node(at._replace(budget=poorer), side, Node(there, there))
+            after = with_wire(lost, side, ())._replace(connected=False)
+            yield Move(f"{side.name} loses its data", after)
 
     def _restarted(self, at: Position, side: Party) -> Position:
         store = at.nodes[side].store

@@ -182,6 +182,8 @@ def of_position(game: Game, before: Position | None, at: Position) -> str | None
             broken = _can_file(game, at, side) or _nothing_left_open(game, at, side)
             if broken is not None:
                 return broken
+        if game.rules.budget.losses:
+            continue
         if game.channel(at, side).phase is Phase.RECOVERING:
             return f"no lost data: {side.name} is recovering"
         if before is not None:
@@ -204,6 +206,8 @@ def _meant(game: Game, at: Position) -> str | None:
         portfolio = order[index][1]
         if order[index - 1][1] == portfolio or _follows(order[: index + 1], agreed):
             continue
+        if game.rules.budget.losses and portfolio in {each for _, each in order[:index]}:
+            continue  # a change whose Confirm was lost with the data may end void
         return f"meant by both: what stands at {order[index][0]} follows from no agreed change"
     return None
 

@@ -171,6 +171,11 @@ class Machines:
             self._restarts[store] = result.channel
         return self._restarts[store]
 
+    def restored(self, copy: int) -> int:
+        """The channel as a new process finds it in a copy of a store, its towers asked in vain."""
+        result = self.step(self.restart(copy), e.RestoredFromBackup(), "restored")
+        return self.step(result.channel, e.StatesFound(states=()), "found nothing").channel
+
     def undecided(self, channel: int) -> Iterator[int]:
         """Nonces that wait for the owner's decision."""
         here = self.channels[channel]

@@ -23,7 +23,8 @@ class Budget(NamedTuple):
 
     ``changes`` and ``quotes`` are proposals by A and by B; ``words`` what a hostile peer says;
     ``late``: blocks at which finality stands still; ``long``: gaps in which a Closing's box passes;
-    ``records``: states and Closings that the chain takes.
+    ``records``: states and Closings that the chain takes; ``losses``: stores replaced by a copy
+    made before anything was signed.
     """
 
     changes: tuple[int, int] = (0, 0)
@@ -39,6 +40,7 @@ class Budget(NamedTuple):
     reorgs: int = 0
     records: int = 0
     words: int = 0
+    losses: int = 0
 
     def less(self, name: str, side: Party | None = None) -> Budget | None:
         """One less of ``name``; None if none is left."""

@@ -78,6 +78,16 @@ HONEST: Final = (
         budget=Budget(changes=(2, 2), ticks=6),
         max_in_flight=4,
     ),
+    Rules(
+        name="data lost",
+        budget=Budget(changes=(1, 0), ticks=7, losses=1, records=1),
+        before=("buy",),
+    ),
+    Rules(
+        name="data lost by both",
+        budget=Budget(changes=(0, 1), ticks=7, losses=2, records=1),
+        before=("buy",),
+    ),
 )
 """Two honest peers, over a link that may break and a chain that may take anything co-signed."""
 

@@ -32,6 +32,7 @@ from channels.errors import (
     NonCanonicalError,
     PeerError,
     PeerTimeoutError,
+    RejectedError,
     UnexpectedMessageError,
     UnknownMessageError,
     UnprovedPeerError,
@@ -771,9 +772,39 @@ async def test_undecided_openings_are_few(world: World, tmp_path: Path) -> None:
         pair.bob.peer._openings._setup = attrs.evolve(setup, accept_opening=never)
         async with hostile(pair) as raw:
             await raw.send(*(opening_of(pair) for _ in range(40)))
-            for _ in range(24):
-                assert "too many openings" in (await raw.error()).text
+            refused: set[bytes] = set()
+            with trio.fail_after(PATIENCE):
+                while len(refused) < 24:
+                    answer = await raw.receive()
+                    if isinstance(answer, m.OpenReject):
+                        assert answer.reason is m.Reason.BUSY
+                        refused.add(answer.channel_id)
         await unharmed(pair)
+
+
+async def test_who_asks_for_one_opening_too_many_is_told_at_once(
+    world: World, tmp_path: Path
+) -> None:
+    async def never(request: object) -> bool:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async with (
+        trading(world, tmp_path, bob={"accept_opening": never}, opened=False) as pair,
+        trio.open_nursery() as nursery,
+    ):
+        refused = trio.Event()
+
+        async def ask() -> None:
+            with pytest.raises(RejectedError, match="too many openings"):
+                await open_channel(pair.alice, pair.b)
+            refused.set()
+            nursery.cancel_scope.cancel()
+
+        for _ in range(17):
+            nursery.start_soon(ask)
+        with trio.fail_after(PATIENCE):
+            await refused.wait()
 
 
 async def test_expiry_is_listed(world: World, tmp_path: Path) -> None:

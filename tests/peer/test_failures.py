@@ -342,8 +342,8 @@ async def test_a_bad_maker_refuses_and_the_peer_survives(
             return await spoil(honest, request)
 
         before = machine_state(pair.bob)
-        setup = pair.bob.peer._decisions._setup
-        pair.bob.peer._decisions._setup = attrs.evolve(setup, maker=bad)
+        setup = pair.bob.peer._quoting._setup
+        pair.bob.peer._quoting._setup = attrs.evolve(setup, maker=bad)
         if name == "is good for ever":
             await pair.channel.request_quote([put(pair.alice)], ttl=10)
             return
@@ -352,19 +352,19 @@ async def test_a_bad_maker_refuses_and_the_peer_survives(
         error = await error_told(pair.bob, OurError)
         assert name != "raises" or isinstance(error.__cause__, ZeroDivisionError)
         assert machine_state(pair.bob) == before
-        pair.bob.peer._decisions._setup = setup
+        pair.bob.peer._quoting._setup = setup
         await trade(pair.alice)
         await trade(pair.bob)
 
 
 async def test_a_hanging_maker_is_given_up(world: World, tmp_path: Path) -> None:
     async with trading(world, tmp_path) as pair:
-        setup = pair.bob.peer._decisions._setup
-        pair.bob.peer._decisions._setup = attrs.evolve(setup, maker=cast(Any, hanging))
+        setup = pair.bob.peer._quoting._setup
+        pair.bob.peer._quoting._setup = attrs.evolve(setup, maker=cast(Any, hanging))
         with pytest.raises(ChannelsError):
             await pair.channel.request_quote([put(pair.alice)], ttl=1)
         assert "did not answer" in str(await error_told(pair.bob, OurError))
-        pair.bob.peer._decisions._setup = setup
+        pair.bob.peer._quoting._setup = setup
         await trade(pair.alice)
 
 

@@ -258,7 +258,7 @@ async def test_quote_nobody_waits_for_is_declined(world: World, tmp_path: Path) 
             await go.wait()
             return await honest(request)
 
-        pair.bob.peer._decisions._setup = attrs.evolve(pair.bob.peer._decisions._setup, maker=late)
+        pair.bob.peer._quoting._setup = attrs.evolve(pair.bob.peer._quoting._setup, maker=late)
         with trio.move_on_after(0.05):
             await pair.channel.request_quote([put(pair.alice)], ttl=10)
         go.set()

@@ -168,6 +168,7 @@ class Trader:
                 "monitor": monitor,
                 "credit": None,
                 "breaker": None,
+                "settlement": None,
             }
             async with (
                 open_peer(**(settings | options)) as peer,

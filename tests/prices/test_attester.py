@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -156,6 +157,18 @@ async def test_late_or_without_a_price_it_signs_nothing() -> None:
     assert late.journal.newest_spot(FEED) == HOUR + 60
 
 
+async def test_it_wakes_at_each_time_of_the_grid(autojump_clock: object) -> None:
+    journal = await journal_of(KEYS[0], DOMAIN)
+    begin = trio.current_time()
+    service = AttesterService(
+        journal, Feed(), [FEED], clock=lambda: HOUR - 20 + trio.current_time() - begin
+    )
+    with trio.move_on_after(150):
+        await service.run()
+    signed = journal.spots(FEED, before=2 * HOUR, most=9)
+    assert [each.price.time - HOUR for each in signed] == [120, 60, 0]
+
+
 # ---- feeds
 
 
@@ -170,6 +183,10 @@ async def test_the_newest_line_of_the_feed_counts(tmp_path: Path) -> None:
     ]
     path.write_text("\n".join(map(json.dumps, lines)) + '\n{"feed": "ETH-USD", "ti')
     assert await feed(FEED) == 3_000_500_000_000_000_000_000
+    path.write_text('{"feed": "ETH-USD", "time": "soon", "price": "1"}')
+    with pytest.raises(EndpointError, match="new enough"):
+        await feed(FEED)
+    path.write_text(json.dumps(lines[0]))
     with pytest.raises(EndpointError, match="new enough"):
         await LinesFeed(path, clock=lambda: HOUR + 100)(FEED)
 
@@ -179,6 +196,11 @@ async def test_the_newest_line_of_the_feed_counts(tmp_path: Path) -> None:
     [
         ('{"data": [{"price": "3000.25"}]}', 3_000_250_000_000_000_000_000),
         ('{"data": [{"price": 0.1}]}', 10**17),
+        (
+            '{"data": [{"price": "12345678901234567.123456789"}]}',
+            12345678901234567123456789 * 10**9,
+        ),
+        ('{"data": [{"price": 0.1234567890123456789}]}', 123456789012345679),
         ('{"data": [{"price": -1}]}', None),
         ('{"data": [{"price": "NaN"}]}', None),
         ('{"data": []}', None),

@@ -54,7 +54,7 @@ async def test_the_price_falls_and_who_is_short_is_closed_out(world: World, tmp_
         open_monitor(
             alice,
             records=store.records("monitor"),
-            prices=AttestationSource(client, attesters.urls, world.rpc),
+            prices=AttestationSource(client, attesters.urls, world.rpc, reuse=0),
         ) as monitor,
     ):
         terms, portfolio, evidence = await disputed(world, bob)

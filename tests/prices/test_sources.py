@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
-import attrs
 import httpx
 import pytest
 import trio
@@ -20,10 +16,7 @@ from channels.chain.deployments import DeployedContract, Deployment
 from channels.chain.plan import Argument, PlannedContract, public_oracle_contract
 from channels.errors import EndpointError, InvalidValueError
 from channels.prices import (
-    AttestationSource,
-    FallbackSource,
     PriceSettings,
-    SourceByOracle,
     TestSource,
     open_sources,
 )
@@ -31,40 +24,9 @@ from channels.prices.offers import median
 from channels.prices.serving import attester_app
 from channels.prices.wire import attestations_json, read_attestations
 from channels.protocol.eip712 import Address, checksum
-from tests.chain.world import World, create, embedded_world
-from tests.prices.world import FEED, KEYS, WAD, Attesters
-
-HOUR = 3_600
-
-
-@attrs.frozen
-class Stage:
-    """A chain, its oracle, and the attesters that the oracle listens to."""
-
-    world: World
-    attesters: Attesters
-
-    @property
-    def oracle(self) -> Address:
-        return self.world.deployment.oracle
-
-    async def grid(self) -> int:
-        """A time of the grid that is not in the chain's future."""
-        now = await self.world.control.time()
-        return now - now % 60
-
-    @asynccontextmanager
-    async def source(self, **options: Any) -> AsyncIterator[AttestationSource]:
-        async with httpx.AsyncClient(transport=self.attesters.hosts) as client:
-            yield AttestationSource(client, self.attesters.urls, self.world.rpc, **options)
-
-
-@pytest.fixture
-async def stage() -> Stage:
-    world = await embedded_world()
-    keys = tuple(each._signer._key.secret for each in world.attesters)
-    domain = OracleDomain(chain_id=1337, oracle=world.deployment.oracle)
-    return Stage(world, await Attesters.of(keys, domain))
+from tests.chain.world import create
+from tests.prices.stage import HOUR, Stage, settle_hour
+from tests.prices.world import FEED, KEYS, WAD
 
 
 async def test_an_offered_spot_is_what_the_oracle_then_says(stage: Stage) -> None:
@@ -105,7 +67,7 @@ async def test_the_newest_time_that_enough_signed_is_taken(stage: Stage) -> None
     await stage.attesters.tick(at - 60)
     stage.attesters.say(2_000)
     await stage.attesters.services[0].tick(at)
-    async with stage.source() as source:
+    async with stage.source(reuse=0) as source:
         offer = await source.spot(stage.oracle, FEED, at + 1)
         assert offer is not None
         assert (offer.price, offer.observed_at) == (3_000 * WAD, at - 60)
@@ -208,15 +170,6 @@ async def test_one_that_does_not_answer_costs_its_patience_alone(stage: Stage) -
         assert await source.spot(stage.oracle, FEED, at) is not None
 
 
-async def settle_hour(stage: Stage) -> int:
-    """Have all attesters sign an hour, and the chain be past it."""
-    hour = (await stage.world.control.time() // HOUR + 1) * HOUR
-    for minute in range(31):
-        await stage.attesters.tick(hour - 1_800 + 60 * minute)
-    await stage.world.control.advance_time(to=hour)
-    return hour
-
-
 async def test_a_settlement_price_is_brought_and_known_after_the_challenge(stage: Stage) -> None:
     hour = await settle_hour(stage)
     async with stage.source() as source:
@@ -228,110 +181,6 @@ async def test_a_settlement_price_is_brought_and_known_after_the_challenge(stage
     await stage.world.control.advance_time(by=61)
     told = await OracleReader(stage.world.rpc, stage.oracle).settlement_price(FEED, hour)
     assert (told.status, told.price) == (PriceStatus.KNOWN, 3_000 * WAD)
-
-
-async def test_a_fallback_is_told_in_two_steps(stage: Stage) -> None:
-    world = stage.world
-    other = PlannedContract(
-        name="other",
-        contract="AttestedOracle",
-        arguments={
-            "attesters": [checksum(world.attesters[0].address)],
-            "threshold": 1,
-            "challengeDelay": 60,
-            "grace": 3 * 86_400,
-        },
-    )
-    secondary = await create(world, other.init_code)
-    planned = PlannedContract(
-        name="both",
-        contract="FallbackOracle",
-        arguments={
-            "primary": checksum(stage.oracle),
-            "secondary": checksum(secondary),
-            "delay": 600,
-            "spotDelay": 600,
-            "grace": 5 * 86_400,
-        },
-    )
-    oracle = await create(world, planned.init_code)
-    reader = OracleReader(world.rpc, oracle)
-    hour = await settle_hour(stage)
-    async with stage.source() as primary:
-        source = FallbackSource(world.rpc, SourceByOracle({stage.oracle: primary}))
-        offer = await source.spot(oracle, FEED, hour)
-        assert offer is not None
-        await send_now(world.rpc, world.a, offer.intent)
-        told = await reader.spot(FEED)
-        assert told is not None
-        assert (told.price, told.observed_at) == (offer.price, offer.observed_at)
-
-        intent = await source.settlement(oracle, FEED, hour)
-        assert intent is not None
-        assert intent.to == stage.oracle
-        await send_now(world.rpc, world.a, intent)
-        await world.control.advance_time(by=61)
-        assert (await reader.settlement_price(FEED, hour)).status is PriceStatus.UNSET
-        intent = await source.settlement(oracle, FEED, hour)
-        assert intent is not None
-        assert intent.to == oracle
-        await send_now(world.rpc, world.a, intent)
-    known = await reader.settlement_price(FEED, hour)
-    assert (known.status, known.price) == (PriceStatus.KNOWN, 3_000 * WAD)
-
-
-async def test_a_fallback_takes_the_secondary_s_only_after_the_delay(stage: Stage) -> None:
-    world = stage.world
-    domain_keys = tuple(each._signer._key.secret for each in world.attesters[:1])
-    other = PlannedContract(
-        name="other",
-        contract="AttestedOracle",
-        arguments={
-            "attesters": [checksum(world.attesters[0].address)],
-            "threshold": 1,
-            "challengeDelay": 0,
-            "grace": 3 * 86_400,
-        },
-    )
-    secondary = await create(world, other.init_code)
-    seconds = await Attesters.of(domain_keys, OracleDomain(chain_id=1337, oracle=secondary))
-    planned = PlannedContract(
-        name="both",
-        contract="FallbackOracle",
-        arguments={
-            "primary": checksum(stage.oracle),
-            "secondary": checksum(secondary),
-            "delay": 600,
-            "spotDelay": 600,
-            "grace": 5 * 86_400,
-        },
-    )
-    oracle = await create(world, planned.init_code)
-    hour = (await world.control.time() // HOUR + 1) * HOUR
-    seconds.say(2_000)
-    for minute in range(31):
-        await seconds.tick(hour - 1_800 + 60 * minute)
-    await world.control.advance_time(to=hour)
-    stage.attesters.hosts.hosts.clear()
-    async with (
-        stage.source() as primary,
-        httpx.AsyncClient(transport=seconds.hosts) as client,
-    ):
-        behind = {
-            stage.oracle: primary,
-            secondary: AttestationSource(client, seconds.urls, world.rpc),
-        }
-        source = FallbackSource(world.rpc, SourceByOracle(behind))
-        with pytest.raises(EndpointError):
-            await source.settlement(oracle, FEED, hour)
-        await world.control.advance_time(to=hour + 600)
-        for step in (secondary, oracle):
-            intent = await source.settlement(oracle, FEED, hour)
-            assert intent is not None
-            assert intent.to == step
-            await send_now(world.rpc, world.a, intent)
-    known = await OracleReader(world.rpc, oracle).settlement_price(FEED, hour)
-    assert (known.status, known.price) == (PriceStatus.KNOWN, 2_000 * WAD)
 
 
 async def test_a_test_oracle_is_told_the_market(stage: Stage) -> None:

@@ -39,7 +39,7 @@ from channels.protocol.messages import Reason
 from channels.protocol.records import encode_channel
 from channels.protocol.signing import Signature
 from channels.protocol.terms import Domain
-from channels.protocol.types import Closing, Party, Portfolio, Position, Spot, State
+from channels.protocol.types import Closing, Party, Portfolio, Position, Spot, State, Withdrawal
 from tests.protocol.build import (
     BTC,
     DOMAIN,
@@ -181,6 +181,28 @@ def all_messages() -> dict[str, m.Message]:
         ),
         m.QuoteReject(channel_id=ID, request_id=bytes(16), reason=Reason.PRICE, text="x" * 400),
         m.CloseRequest(channel_id=ID, closing=closing, signature=sig),
+        m.WithdrawRequest(
+            channel_id=ID,
+            withdrawal=Withdrawal(
+                state=State(channel_id=ID, nonce=3), amount_a=2**128 - 1, amount_b=0
+            ),
+            signature=sig,
+        ),
+        m.RecoverRequest(channel_id=ID, wants_risk=True),
+        m.RecoverOffer(
+            channel_id=ID,
+            nonce=2,
+            valid_until=0,
+            portfolio=one.portfolio,
+            mine=sig,
+            yours=sig,
+            seen=2**64 - 1,
+            risk=RISK,
+        ),
+        m.Recover(
+            channel_id=ID, nonce=2**32, valid_until=T0, portfolio_hash=bytes(32), signature=sig
+        ),
+        m.RecoverAccept(channel_id=ID, nonce=2**32, signature=sig),
     )
     return {type(each).__name__: each for each in found}
 
@@ -276,7 +298,7 @@ def test_a_field_missing_or_superfluous(name: str) -> None:
             assert encode(decode(payload)) == payload, "a shorter list of many, else an error"
 
 
-@pytest.mark.parametrize("tag", [0, 14, 26, 33, 41, 127, 2**63, -1])
+@pytest.mark.parametrize("tag", [0, 14, 26, 33, 42, 127, 2**63, -1])
 def test_unknown_tags(tag: int) -> None:
     with pytest.raises(UnknownMessageError, match=str(tag)):
         decode(msgpack.packb([tag, PROTOCOL_VERSION, 1]))

@@ -34,7 +34,7 @@ from channels.protocol.machine import COMMANDS, MESSAGES, TABLE, step
 from channels.protocol.messages import Reason
 from channels.protocol.records import encode_channel
 from channels.protocol.signing import Signature
-from channels.protocol.types import Closing, Party, Spot, State
+from channels.protocol.types import Closing, Party, Spot, State, Withdrawal
 from tests.protocol.build import (
     ETH,
     EXPIRY,
@@ -228,7 +228,7 @@ def accept(world: World, peer: Peer) -> m.Accept:
             affirmation_nonce=0,
             affirmation=None,
         )
-    if isinstance(entry.value, Closing):
+    if not isinstance(entry.value, State):
         return m.Accept(
             channel_id=ID,
             nonce=nonce,
@@ -294,6 +294,18 @@ def close_request(world: World, peer: Peer) -> m.CloseRequest:
     return m.CloseRequest(channel_id=ID, closing=value, signature=signed(other, value))
 
 
+def withdraw_request(world: World, peer: Peer) -> m.WithdrawRequest:
+    other, ledger = peer.side.other, peer.channel.ledger
+    state = State(
+        channel_id=ID,
+        nonce=other.next_nonce(ledger.highest_seen),
+        valid_until=world.chain.time + 120,
+        portfolio=ledger.portfolio,
+    )
+    value = Withdrawal(state=state, amount_a=1, amount_b=2)
+    return m.WithdrawRequest(channel_id=ID, withdrawal=value, signature=signed(other, value))
+
+
 def open_request(world: World, peer: Peer) -> m.OpenRequest:
     return m.OpenRequest(requester=A, opening=world.chain.opening, risk=peer.channel.risk)
 
@@ -302,6 +314,39 @@ def open_accept(world: World, peer: Peer) -> m.OpenAccept:
     mine = world.bob.channel.track.mine
     assert mine is not None
     return m.OpenAccept(channel_id=ID, signature=mine)
+
+
+def recover_offer(world: World, peer: Peer) -> m.RecoverOffer:
+    """The other side shows the F that both had before either traded: the empty one, or ours."""
+    full = peer.channel.ledger.full
+    return m.RecoverOffer(
+        channel_id=ID,
+        nonce=full.state.nonce,
+        valid_until=0,
+        portfolio=full.state.portfolio,
+        mine=full.theirs,
+        yours=full.mine,
+        seen=full.state.nonce,
+        risk=(),
+    )
+
+
+def recover(world: World, peer: Peer) -> m.Recover:
+    """A recovery state of the other side's whose box has all but passed: nobody signs it."""
+    other = peer.side.other
+    state = State(
+        channel_id=ID,
+        nonce=other.next_nonce(peer.channel.ledger.nonce + 2**32),
+        valid_until=world.chain.time + 1,
+        portfolio=peer.channel.portfolio,
+    )
+    return m.Recover(
+        channel_id=ID,
+        nonce=state.nonce,
+        valid_until=state.valid_until,
+        portfolio_hash=state.portfolio_hash,
+        signature=signed(other, state),
+    )
 
 
 def draft(world: World, peer: Peer) -> e.Draft:
@@ -339,6 +384,7 @@ EVENTS: dict[type, Callable[[World, Peer], e.Command | m.Message]] = {
         channel_id=ID, request_id=bytes(16), reason=Reason.PRICE, text=""
     ),
     m.CloseRequest: close_request,
+    m.WithdrawRequest: withdraw_request,
     e.ProposeChange: lambda w, p: e.ProposeChange(draft=draft(w, p), now=w.chain.time),
     e.RequestQuote: lambda w, p: e.RequestQuote(
         request_id=bytes(16), legs=(_rfq_leg(),), time_to_live=5
@@ -349,6 +395,7 @@ EVENTS: dict[type, Callable[[World, Peer], e.Command | m.Message]] = {
     e.RefuseQuote: lambda w, p: e.RefuseQuote(request_id=bytes(16), reason=Reason.PRICE),
     e.Answer: lambda w, p: e.Answer(nonce=(p.waiting or [1])[0], accept=True, now=w.chain.time),
     e.RequestClose: lambda w, p: e.RequestClose(now=w.chain.time),
+    e.RequestWithdrawal: lambda w, p: e.RequestWithdrawal(ours=3, theirs=0),
     e.StartDispute: lambda w, p: e.StartDispute(),
     m.Cancel: lambda w, p: m.Cancel(channel_id=ID, nonce=(p.waiting or [1])[0]),
     m.MarkReport: lambda w, p: m.MarkReport(
@@ -374,6 +421,13 @@ EVENTS: dict[type, Callable[[World, Peer], e.Command | m.Message]] = {
     m.DisputeNotice: lambda w, p: m.DisputeNotice(
         channel_id=ID, nonce=2, positions=(_disputed_position(),)
     ),
+    m.RecoverRequest: lambda w, p: m.RecoverRequest(channel_id=ID, wants_risk=False),
+    m.RecoverOffer: recover_offer,
+    m.Recover: recover,
+    m.RecoverAccept: lambda w, p: m.RecoverAccept(
+        channel_id=ID, nonce=2**32, signature=SIGNERS[p.side.other].sign_digest(bytes(32))
+    ),
+    e.StatesFound: lambda w, p: e.StatesFound(states=()),
     e.CancelProposals: lambda w, p: e.CancelProposals(),
     e.ReportMarks: lambda w, p: e.ReportMarks(
         marks=make_marks(p.channel.portfolio, make_trade(), w.chain.time), wants_answer=True
@@ -426,6 +480,7 @@ AFTER: dict[tuple[Phase, type], Phase] = {
     (Phase.IDLE, e.ProposeChange): Phase.PROPOSED,
     (Phase.IDLE, e.SendQuote): Phase.PROPOSED,
     (Phase.IDLE, e.RequestClose): Phase.CLOSING,
+    (Phase.IDLE, e.RequestWithdrawal): Phase.CLOSING,
     (Phase.RECEIVED, e.Answer): Phase.ACCEPTED,
     (Phase.IDLE, m.Propose): Phase.RECEIVED,
     (Phase.IDLE, m.Quote): Phase.RECEIVED,
@@ -439,6 +494,10 @@ AFTER: dict[tuple[Phase, type], Phase] = {
     (Phase.RECEIVED, m.Void): Phase.IDLE,
     (Phase.RECEIVED, m.Cancel): Phase.VOIDING,
     **{(phase, e.RestoredFromBackup): Phase.RECOVERING for phase in OPEN_PHASES},
+    # Whoever has nothing boxed in flight takes part in the other's recovery.
+    (Phase.IDLE, m.RecoverRequest): Phase.RECOVERING,
+    (Phase.RECEIVED, m.RecoverRequest): Phase.RECOVERING,
+    (Phase.VOIDING, m.RecoverRequest): Phase.RECOVERING,
 }
 """Where a pair leads, from the three messages of protocol.md; not named: the phase stays."""
 
@@ -453,7 +512,7 @@ def test_the_enumeration_is_complete() -> None:
     assert set(EVENTS) == COMMANDS | MESSAGES
     assert set(SCENES) == set(Phase)
     assert {kind for _, kind in TABLE} <= set(EVENTS)
-    assert len(LEGAL) + len(ILLEGAL) == len(Phase) * len(EVENTS) == 14 * 40
+    assert len(LEGAL) + len(ILLEGAL) == len(Phase) * len(EVENTS) == 14 * 47
     assert len(LEGAL) == len(TABLE)
 
 
@@ -488,6 +547,11 @@ LEFT_TO_SCENES = {
     (Phase.PROPOSED, m.CloseRequest),
     (Phase.RECEIVED, m.CloseRequest),
     (Phase.VOIDING, m.CloseRequest),
+    (Phase.CLOSING, m.WithdrawRequest),
+    (Phase.IDLE, m.WithdrawRequest),
+    (Phase.PROPOSED, m.WithdrawRequest),
+    (Phase.RECEIVED, m.WithdrawRequest),
+    (Phase.VOIDING, m.WithdrawRequest),
     (Phase.VOIDING, m.Void),
     (Phase.PROPOSED, m.Void),
 }

@@ -67,6 +67,7 @@ def around(
     within: Callable[[Portfolio], bool] = lambda _: True,
     max_in_flight: int = 16,
     highest_mine: int | None = None,
+    recovering: bool = False,
 ) -> Circumstances:
     """F at nonce 10 with the empty portfolio P0, and these entries above it."""
     own = [each.nonce for each in entries if each.mine is not None]
@@ -85,6 +86,7 @@ def around(
         max_in_flight=max_in_flight,
         disputed=disputed,
         within_limits=within,
+        recovering=recovering,
     )
 
 
@@ -440,3 +442,66 @@ def test_checking_changes_nothing() -> None:
     before = attrs.evolve(circumstances.ledger)
     refuses(4, Candidate(value=state(13, P2)), circumstances)
     assert circumstances.ledger == before
+
+
+class TestRecoveryState:
+    """protocol.md, "Durability" 4: boxed, far above F (nonce 10), F's portfolio, alone."""
+
+    LEAP = 2**32
+    FIRST = LEAP + 11
+    """A's own parity."""
+
+    def again(
+        self, nonce: int = FIRST, portfolio: Portfolio = P0, *, until: int = BOX
+    ) -> Candidate:
+        return Candidate(value=state(nonce, portfolio, until=until), recovers=True)
+
+    @pytest.mark.parametrize("side", Party)
+    def test_either_side_signs_it_first_or_second(self, side: Party) -> None:
+        for nonce in (self.FIRST, self.FIRST + 1, self.LEAP + 10, 2 * self.LEAP + 10):
+            check(self.again(nonce), around(side=side, recovering=True))
+
+    @pytest.mark.parametrize("nonce", [11, 26, LEAP, LEAP + 9, 2 * LEAP + 11])
+    def test_it_lies_far_above_and_not_too_far(self, nonce: int) -> None:
+        refuses(2, self.again(nonce), around(recovering=True))
+
+    def test_rule_1_binds_it(self) -> None:
+        known = around(mine(state(self.FIRST + 2, P0)), recovering=True)
+        refuses(1, self.again(), known)
+        refuses(1, self.again(), around(theirs(state(self.FIRST + 1, P0)), recovering=True))
+
+    def test_it_carries_fs_portfolio_in_a_box(self) -> None:
+        refuses(4, self.again(portfolio=P1), around(recovering=True))
+        refuses(3, self.again(until=0), around(recovering=True))
+
+    def test_not_while_another_boxed_state_is_alive(self) -> None:
+        for entry in (mine(state(11)), both(state(11)), mine(closing(11))):
+            with pytest.raises(SigningRefusedError):
+                check(self.again(), around(entry, recovering=True))
+            check(self.again(), around(entry, recovering=True, head=BOX + 40, final=BOX + 1))
+
+    def test_a_permanent_half_of_ours_may_be_passed(self) -> None:
+        """The change whose Confirm was lost: it may end void."""
+        check(self.again(), around(mine(permanent(12, P1)), recovering=True))
+
+    def test_not_against_what_governs(self) -> None:
+        recorded = around(mine(permanent(12, P1)), recovering=True, recorded=12)
+        refuses(4, self.again(), recorded)
+
+    def test_higher_than_our_own_of_the_same_portfolio(self) -> None:
+        """Both are recovering: the higher nonce is countersigned."""
+        own = mine(state(self.FIRST, P0))
+        check(self.again(self.FIRST + 1), around(own, recovering=True))
+        other = mine(state(self.FIRST, P1))
+        refuses(4, self.again(self.FIRST + 1), around(other, recovering=True))
+
+    def test_nothing_else_is_signed_meanwhile(self) -> None:
+        for value in (state(13), permanent(13), closing(13)):
+            refuses(7, Candidate(value=value), around(recovering=True))
+        alive = around(both(state(self.FIRST, P0)), max_in_flight=2**34)
+        for value in (closing(self.FIRST + 2), permanent(self.FIRST + 2)):
+            refuses(6, Candidate(value=value), alive)
+
+    def test_only_in_a_recovery_and_in_no_dispute(self) -> None:
+        refuses(7, self.again(), around())
+        refuses(7, self.again(), around(recovering=True, disputed=True))

@@ -17,7 +17,7 @@ from channels.protocol import calls
 from channels.protocol import events as e
 from channels.protocol import messages as m
 from channels.protocol.changes import Change, Remark, apply
-from channels.protocol.channel import OPEN_PHASES, Channel, Phase, Timing
+from channels.protocol.channel import Channel, Phase, Timing
 from channels.protocol.codec import decode, encode
 from channels.protocol.effects import (
     CloseRequested,
@@ -29,15 +29,16 @@ from channels.protocol.effects import (
     ProposalReceived,
     Send,
     Submit,
+    WithdrawalRequested,
 )
 from channels.protocol.facts import ChannelView, Head, OnChainPhase
 from channels.protocol.ledger import Entry
-from channels.protocol.machine import Event, step
+from channels.protocol.machine import TABLE, Event, step
 from channels.protocol.opening import ask_opening, grant_opening
 from channels.protocol.records import decode_channel, encode_channel
 from channels.protocol.signing import LocalSigner, Signable, Signature, recover
 from channels.protocol.terms import Domain, Opening
-from channels.protocol.types import Closing, Party, Portfolio, State
+from channels.protocol.types import Closing, Party, Portfolio, State, Withdrawal
 from tests.protocol.build import (
     DOMAIN,
     FINALITY,
@@ -172,7 +173,7 @@ class ModelChain:
             return attrs.evolve(view, phase=OnChainPhase.RUN_OFF)
         return view
 
-    def _signed(self, value: State | Closing, a: Signature, b: Signature) -> bool:
+    def _signed(self, value: State | Closing | Withdrawal, a: Signature, b: Signature) -> bool:
         terms, digest = self.opening.terms, DOMAIN.digest(value)
         return (recover(a, digest), recover(b, digest)) == (terms.signer_a, terms.signer_b)
 
@@ -200,6 +201,8 @@ class ModelChain:
                 return self._dispute(view, newest, transaction.sender, timestamp)
             case calls.Close():
                 return self._close(view, transaction.call, timestamp)
+            case calls.Withdraw():
+                return self._withdraw(view, transaction.call, timestamp)
             case calls.Deposit(party=party, amount=amount):
                 topped_up = view.contribution(party) + amount
                 if party is Party.A:
@@ -240,6 +243,27 @@ class ModelChain:
             filer=filer,
             filed_nonce=filed.nonce,
             deadline=timestamp + self.opening.terms.dispute_window,
+        )
+
+    def _withdraw(
+        self, view: ChannelView, call: calls.Withdraw, timestamp: int
+    ) -> ChannelView | None:
+        state = call.withdrawal.state
+        in_time = 0 < timestamp <= state.valid_until <= timestamp + 3_600
+        if view.phase is not OnChainPhase.OPEN or not in_time or state.nonce <= view.nonce:
+            return None
+        assert self._signed(call.withdrawal, call.signature_a, call.signature_b), "a forged one"
+        if any(
+            call.withdrawal.amount(side) > view.cash(side, state.portfolio.net_to_b)
+            for side in Party
+        ):
+            return None
+        return attrs.evolve(
+            view,
+            nonce=state.nonce,
+            portfolio_hash=state.portfolio.struct_hash,
+            contribution_a=view.contribution_a - call.withdrawal.amount_a,
+            contribution_b=view.contribution_b - call.withdrawal.amount_b,
         )
 
     def _close(self, view: ChannelView, call: calls.Close, timestamp: int) -> ChannelView | None:
@@ -359,6 +383,8 @@ class Peer:
         self.notices.append(notice)
         if isinstance(notice, ProposalReceived):
             self.waiting.append(notice.nonce)
+        elif isinstance(notice, WithdrawalRequested):
+            self.waiting.append(notice.withdrawal.nonce)
         elif isinstance(notice, CloseRequested):
             self.waiting.append(notice.closing.nonce)
 
@@ -433,7 +459,7 @@ class World:
         """Both sides say where they stand."""
         self.connected = True
         for peer in self.peers:
-            if peer.phase in OPEN_PHASES | {Phase.ASKED, Phase.GRANTED, Phase.SUBMITTED}:
+            if (peer.phase, e.Connected) in TABLE:
                 peer.handle(e.Connected())
 
     def deliver(self, to: Party, payload: bytes | None = None) -> ChannelsError | None:
@@ -600,7 +626,7 @@ def half_signed(
     )
 
 
-def signed(by: Party, value: State | Closing, *, domain: Domain = DOMAIN) -> Signature:
+def signed(by: Party, value: State | Closing | Withdrawal, *, domain: Domain = DOMAIN) -> Signature:
     """The signature of the signer of ``by`` on any state or Closing."""
     return SIGNERS[by].sign_digest(domain.digest(value))
 

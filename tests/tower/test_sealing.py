@@ -6,10 +6,12 @@ import os
 
 import pytest
 
+from channels.chain.bindings import encode_call
 from channels.errors import InvalidValueError, SignerError
-from channels.protocol.signing import LocalSigner, Signable, Signature
+from channels.protocol.calls import Checkpoint, CoSignedHash
+from channels.protocol.signing import LocalSigner, Signable, Signature, check_digest
 from channels.tower.sealing import derive_seal
-from tests.dispute.build import DOMAIN, ID, make_portfolio, put
+from tests.dispute.build import DOMAIN, ID, TERMS, co_signed, make_portfolio, put
 from tests.tower.build import ALICE
 
 PORTFOLIO = make_portfolio(5, put(3), put(-2, strike=2_500))
@@ -64,3 +66,14 @@ class Fickle:
 async def test_a_signer_that_is_not_deterministic_is_refused() -> None:
     with pytest.raises(SignerError, match="deterministic"):
         await derive_seal(Fickle(), DOMAIN, ID)
+
+
+def test_a_sealed_state_has_the_signatures_and_the_calldata_of_the_whole_one() -> None:
+    whole = co_signed(9)
+    sealed = CoSignedHash(
+        state=whole.state.sealed, signature_a=whole.signature_a, signature_b=whole.signature_b
+    )
+    assert sealed.state.struct_hash == whole.state.struct_hash
+    check_digest(sealed.signature_a, DOMAIN.digest(sealed.state), ALICE.address)
+    calls = [Checkpoint(terms=TERMS, newest=each) for each in (sealed, whole)]
+    assert encode_call(calls[0]) == encode_call(calls[1])

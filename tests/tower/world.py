@@ -13,7 +13,7 @@ import trio
 from channels.chain import EthereumChain, Finality, LocalAccount
 from channels.dispute import Alert, Pace
 from channels.protocol.calls import CoSigned, Dispute
-from channels.protocol.signing import LocalSigner
+from channels.protocol.signing import LocalSigner, Signer
 from channels.protocol.terms import Terms, channel_id
 from channels.protocol.watching import Appointment
 from channels.storage import Store, open_store
@@ -26,7 +26,7 @@ from tests.chain.world import HOUR, World, new_key, option_portfolio
 
 PATIENCE = 30.0
 DEPOSIT = 100 * 10**6
-BUDGET = 10**17
+BUDGET = 10**16
 POLICY = TowerPolicy(pace=Pace(retry_after=0.1), beat_every=1)
 
 
@@ -48,12 +48,11 @@ class Stand:
 
     async def caught_up(self) -> None:
         """Wait until the tower has taken in the newest block of all."""
-        tip = await self.world.rpc.block()
-        assert tip is not None
         with trio.fail_after(PATIENCE):
             while True:
                 changed, taken = self.tower.lookout.changed, self.tower.lookout.taken
-                if taken is not None and taken.hash == tip.hash:
+                tip = await self.world.rpc.block()
+                if tip is not None and taken is not None and taken.hash == tip.hash:
                     return
                 await changed.wait()
 
@@ -63,7 +62,7 @@ async def tower_of(
     world: World,
     folder: Path,
     *,
-    signer: LocalSigner,
+    signer: Signer,
     account: LocalAccount | None = None,
     policy: TowerPolicy = POLICY,
     finality: int = 2,

@@ -168,6 +168,7 @@ async def _play(market: Path | None, rpc: str | None, two_processes: bool, repor
                     monitor=monitor,
                     clock=clock,
                     credit=None,  # the story re-marks by hand: its nonces are the same each time
+                    settlement=None,
                 ) as alice:
                     story = Story(
                         stage=stage,

@@ -113,6 +113,7 @@ class Bob:
                 settlement_price=settlement,
                 clock=clock,
                 credit=None,  # the story re-marks by hand: its nonces are the same each time
+                settlement=None,
             ) as peer:
                 await answer({"listening": peer.listening})
                 await _obey(peer, chain, commands, answer)

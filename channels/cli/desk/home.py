@@ -25,7 +25,7 @@ from channels.prices import PriceSettings
 from channels.protocol.eip712 import Address, address, checksum
 from channels.units import to_wad
 
-__all__ = ["Card", "Home", "read_home"]
+__all__ = ["Card", "Home", "check_config", "read_home"]
 
 _CARD: Final = re.compile(r"(0x[0-9a-fA-F]{40}):(0x[0-9a-fA-F]{40})@(.+)")
 _KEYS: Final[Mapping[str, tuple[type, ...]]] = {
@@ -111,8 +111,22 @@ def read_home(folder: Path) -> Home:
             next_step="make one with `option-channels init`, or name another with --home",
         )
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
+        raise InvalidValueError(f"{path} cannot be read: {error}") from error
+    return check_config(text, folder)
+
+
+def check_config(text: str, folder: Path) -> Home:
+    """What a configuration says that is, or is to be, the one of ``folder``.
+
+    Raises:
+        InvalidValueError: something in it is not as it must be.
+    """
+    path = folder / "config.toml"
+    try:
+        table = tomllib.loads(text)
+    except ValueError as error:
         raise InvalidValueError(f"{path} cannot be read: {error}") from error
     for key, value in table.items():
         if key not in _KEYS:
@@ -146,7 +160,10 @@ def _known() -> str:
 
 
 def _within(folder: Path, text: str) -> Path:
-    path = Path(text).expanduser()
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:  # ~ of nobody
+        raise InvalidValueError(f"{text!r}: {error}") from error
     return path if path.is_absolute() else folder / path
 
 

@@ -12,7 +12,7 @@ import trio
 
 from channels.errors import ChannelsError
 
-__all__ = ["as_json", "home_option", "run", "show"]
+__all__ = ["as_json", "home_option", "printable", "run", "show"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,7 +42,7 @@ def run(command: Callable[..., Awaitable[None]], *arguments: Any) -> None:
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except ChannelsError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(printable(str(error))) from error
     except BaseExceptionGroup as group:
         # Several tasks ended at once; an interrupt of one of them was meant for all.
         if group.split(KeyboardInterrupt)[0] is not None:
@@ -50,6 +50,11 @@ def run(command: Callable[..., Awaitable[None]], *arguments: Any) -> None:
         raise
     except OSError as error:
         raise click.ClickException(f"{error.filename or 'the system'}: {error.strerror}") from error
+
+
+def printable(text: str) -> str:
+    """One line of text that does nothing to a terminal: some of it comes from counterparties."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def show(machine: bool, document: dict[str, Any], text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from decimal import Decimal
+from typing import Final
 
 import attrs
 
@@ -16,13 +17,13 @@ from channels.chain.endpoints import EndpointPool, open_endpoints
 from channels.chain.rpc import Rpc
 from channels.cli.desk.home import Home
 from channels.dispute import Monitor, open_monitor
-from channels.peer import Peer, open_peer
+from channels.peer import Peer, default_terms, open_peer
 from channels.peer.flat_market import FlatMarket, SpreadMaker
 from channels.prices import open_sources
 from channels.protocol.eip712 import Address
 from channels.protocol.messages import OpenRequest
 from channels.protocol.signing import Signer
-from channels.protocol.terms import RiskParams
+from channels.protocol.terms import Opening, RiskParams, Terms
 from channels.protocol.types import feed_id
 from channels.signers import environment_or_ask, open_signer
 from channels.signers.keystore import decrypt_keystore
@@ -38,7 +39,11 @@ __all__ = [
     "collateral_of",
     "on_watch",
     "risk_of",
+    "usual_terms",
 ]
+
+_PENALTY_PART: Final = 20
+"""The stale penalty is one part in so many of the smaller deposit."""
 
 
 @attrs.frozen(kw_only=True)
@@ -104,6 +109,31 @@ def _wallet(home: Home) -> LocalAccount:
 def risk_of(home: Home) -> tuple[RiskParams, ...]:
     """Default margin parameters for the feeds of our market, in their order."""
     return tuple(RiskParams(feed=feed) for feed in sorted(feed_id(name) for name in home.spots))
+
+
+def usual_terms(
+    opening: Opening, deployment: Deployment, collateral: Collateral, home: Home
+) -> Terms:
+    """The terms that ``opening`` would have on our defaults; its stale penalty, if none higher.
+
+    The contract takes windows of an hour and penalties without bound: who asks a desk that nobody
+    sits at for those means to use them.
+    """
+    terms = opening.terms
+    return default_terms(
+        party_a=terms.party_a,
+        party_b=terms.party_b,
+        signer_a=terms.signer_a,
+        signer_b=terms.signer_b,
+        collateral=collateral.token,
+        unit=collateral.unit,
+        oracle=deployment.oracle,
+        risk=risk_of(home),
+        stale_penalty=min(
+            terms.stale_penalty, min(opening.deposit_a, opening.deposit_b) // _PENALTY_PART
+        ),
+        salt=terms.salt,
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -176,15 +206,13 @@ async def at_work(home: Home, *, listen: str | None = None) -> AsyncIterator[Des
         collateral = await collateral_of(keys.deployment, chain.rpc)
 
         async def accept_opening(request: OpenRequest) -> bool:
-            terms, opening = request.opening.terms, request.opening
+            opening = request.opening
             ours = opening.deposit_b
-            if terms.signer_a == keys.signer.address:
+            if opening.terms.signer_a == keys.signer.address:
                 ours = opening.deposit_a
             return (
                 ours <= home.most_deposit * collateral.unit
-                and terms.collateral == collateral.token
-                and terms.unit == collateral.unit
-                and terms.oracle == keys.deployment.oracle
+                and opening.terms == usual_terms(opening, keys.deployment, collateral, home)
                 and tuple(sorted(request.risk, key=lambda each: each.feed)) == risk_of(home)
             )
 

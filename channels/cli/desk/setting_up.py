@@ -22,7 +22,7 @@ _CONFIG: Final = """\
 # Endpoints of the chain. With one alone, whoever runs it can hide a dispute: give two or more.
 rpc = [{rpc}]
 # The record that `option-channels deploy` wrote.
-deployment = "{deployment}"
+deployment = {deployment}
 # When a block counts as final: a tag of the endpoint's, or a number of blocks on top.
 finality = {finality}
 
@@ -35,11 +35,15 @@ signer = "keystore:signer.json"
 wallet = "wallet.json"
 
 # A counterparty may ask to open with at most this deposit of ours, whole units of collateral.
-most_deposit = "{most_deposit}"
+most_deposit = {most_deposit}
 
 # Our market: spot prices by feed, one vol, and how many points of vol we quote to our own side.
-vol = "{vol}"
+vol = {vol}
 edge = "0.02"
+
+# Where prices come from that an oracle is given only when somebody needs them: its attesters'
+# endpoints, or on a development chain with the test oracle, our own market (test = true).
+{prices}
 
 [spots]
 {spots}
@@ -124,7 +128,7 @@ async def _init(
     from channels.chain.endpoints import open_endpoints
     from channels.chain.heads import Finality
     from channels.chain.rpc import Rpc
-    from channels.cli.desk.home import read_home
+    from channels.cli.desk.home import check_config, read_home
     from channels.signers import create_keystore, environment_or_ask
     from channels.signers.uris import PASSPHRASE_VARIABLE
 
@@ -140,21 +144,23 @@ async def _init(
             f"no record of contracts on chain {chain_id} at {record}",
             next_step="run `option-channels deploy` here, or name the record with --deployment",
         )
-    load_deployment(record)
+    public = load_deployment(record).find("TestOracle") is not None
     development = any(name in client.lower() for name in ("anvil", "hardhat"))
-    os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+    text = _CONFIG.format(
+        rpc=", ".join(map(_toml, endpoints)),
+        deployment=_toml(str(record.resolve())),
+        finality="0" if development else '"finalized"',
+        listen=f"listen = {_toml(listen)}" if listen else '# listen = "0.0.0.0:7001"',
+        most_deposit=_toml(str(most_deposit)),
+        vol=_toml(vol),
+        prices="[prices]\ntest = true" if public else '# [prices]\n# attesters = ["https://…"]',
+        spots="\n".join(_spot_line(each) for each in spots),
+    )
+    check_config(text, folder)
+    os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103
     secret = environment_or_ask(PASSPHRASE_VARIABLE)
     for name in ("signer.json", "wallet.json"):
         create_keystore(folder / name, secret)
-    text = _CONFIG.format(
-        rpc=", ".join(f'"{each}"' for each in endpoints),
-        deployment=record.resolve(),
-        finality="0" if development else '"finalized"',
-        listen=f'listen = "{listen}"' if listen else '# listen = "0.0.0.0:7001"',
-        most_deposit=most_deposit,
-        vol=vol,
-        spots="\n".join(_spot_line(each) for each in spots),
-    )
     (folder / "config.toml").write_text(text, encoding="utf-8")
     home = read_home(folder)
     told = own_card(home)
@@ -170,7 +176,22 @@ def _spot_line(text: str) -> str:
     feed, equals, price = text.partition("=")
     if not equals:
         raise InvalidValueError(f"{text!r} is no price", next_step="write it as ETH-USD=3000")
-    return f'"{feed}" = "{price}"'
+    return f"{_toml(feed)} = {_toml(price)}"
+
+
+def _toml(text: str) -> str:
+    """A TOML string of this text, whatever is in it. JSON's escapes are all TOML's too.
+
+    Raises:
+        InvalidValueError: not text: a file of it could not be read.
+    """
+    import json
+
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidValueError(f"{text!r} is not UTF-8") from None
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def own_card(home: Home) -> Card:
@@ -181,7 +202,10 @@ def own_card(home: Home) -> Card:
     from channels.protocol.eip712 import address
 
     def owner(path: Path) -> str:
-        return "0x" + str(json.loads(path.read_text(encoding="utf-8"))["address"])
+        try:
+            return "0x" + str(json.loads(path.read_text(encoding="utf-8"))["address"])
+        except (ValueError, LookupError, TypeError) as error:
+            raise InvalidValueError(f"{path} is no key file: {error!r}") from error
 
     kind, _, rest = home.signer.partition(":")
     if kind != "keystore":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import trio
 
-from channels.cli.desk.options import as_json, home_option, run, show
+from channels.cli.desk.options import as_json, home_option, printable, run, show
 from channels.errors import ChannelsError, InvalidValueError, OurError
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ async def _serve(folder: Path, machine: bool) -> None:
 
 
 def _line(machine: bool, document: dict[str, Any], text: str) -> None:
-    click.echo(json.dumps(document) if machine else text)
+    click.echo(json.dumps(document) if machine else printable(text))
 
 
 def _tell(event: PeerEvent, machine: bool) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import trio
 
-from channels.cli.desk.options import as_json, home_option, run
+from channels.cli.desk.options import as_json, home_option, printable, run
 
 if TYPE_CHECKING:
     from channels.cli.desk.session import Watch
 
-__all__ = ["watch"]
+__all__ = ["tell", "watch"]
+
+_DISPUTED: Final = 3
+"""Exit status of --once if a channel is not simply open."""
 
 
 @click.command()
@@ -39,20 +42,27 @@ async def _watch(folder: Path, once: bool, machine: bool) -> None:
     from channels.cli.desk.home import read_home
     from channels.cli.desk.session import on_watch
 
+    disputed = False
     async with on_watch(read_home(folder)) as at_watch:
         monitor = at_watch.monitor
         await monitor.ready()
         if once:
             disputed = await _tell_phases(at_watch, machine)
-            raise SystemExit(3 if disputed else 0)
-        _line(
-            machine,
-            {"event": "Watching", "channels": [_hex(each) for each in monitor.channels]},
-            f"watching {len(monitor.channels)} channels",
-        )
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_tell_alerts, at_watch, machine)
-            nursery.start_soon(_tell_reports, at_watch, machine)
+        else:
+            _line(
+                machine,
+                {"event": "Watching", "channels": [_hex(each) for each in monitor.channels]},
+                f"watching {len(monitor.channels)} channels",
+            )
+            await tell(at_watch, machine)
+    raise SystemExit(_DISPUTED if disputed else 0)
+
+
+async def tell(at_watch: Watch, machine: bool) -> None:
+    """Print what the monitor says and does, a line each, until it ends."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_tell_alerts, at_watch, machine)
+        nursery.start_soon(_tell_reports, at_watch, machine)
 
 
 async def _tell_phases(at_watch: Watch, machine: bool) -> bool:
@@ -105,7 +115,7 @@ async def _tell_reports(at_watch: Watch, machine: bool) -> None:
 
 
 def _line(machine: bool, document: dict[str, Any], text: str) -> None:
-    click.echo(json.dumps(document) if machine else text)
+    click.echo(json.dumps(document) if machine else printable(text))
 
 
 def _hex(channel: bytes) -> str:

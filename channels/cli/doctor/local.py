@@ -15,6 +15,7 @@ from channels.chain.deployments import DeployedContract
 from channels.cli.doctor.findings import Finding, error, of_error, ok, warning
 from channels.cli.doctor.ground import Ground
 from channels.errors import ChannelsError, InvalidValueError, SignerError, StoreLockedError
+from channels.protocol.eip712 import address
 from channels.signers import from_environment
 from channels.signers.keystore import decrypt_keystore
 from channels.signers.uris import PASSPHRASE_VARIABLE
@@ -82,7 +83,7 @@ def _check_key(what: str, path: Path) -> Finding:
     name = "keys"
     try:
         mode = path.stat().st_mode
-        has_address = isinstance(json.loads(path.read_bytes())["address"], str)
+        address("0x" + json.loads(path.read_bytes())["address"])
     except (OSError, ValueError, KeyError, TypeError) as raised:
         return error(
             name,
@@ -95,7 +96,7 @@ def _check_key(what: str, path: Path) -> Finding:
             f"others can read the {what}: {path} has mode {mode & 0o777:o}",
             f"chmod 600 {path}",
         )
-    if PASSPHRASE_VARIABLE not in os.environ or not has_address:
+    if PASSPHRASE_VARIABLE not in os.environ:
         return ok(name, f"the {what} is there; not opened, as {PASSPHRASE_VARIABLE} is not set")
     try:
         decrypt_keystore(path, from_environment(PASSPHRASE_VARIABLE))

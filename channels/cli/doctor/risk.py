@@ -130,7 +130,7 @@ def _margin(channel: Channel, view: ChannelView, side: Party) -> Finding:
     ours, needs = side is channel.side, held.margin(side)
     said = (
         f"{_name(channel)}: {'our equity' if ours else 'equity of the counterparty'} is "
-        f"{Decimal(owns) / unit:,.2f}, its margin {Decimal(needs) / unit:,.2f}"
+        f"{Decimal(owns) / unit:,.2f}, the margin {Decimal(needs) / unit:,.2f}"
     )
     if owns >= needs:
         return ok("margin", said)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,8 @@ def _totals(played: Played) -> dict[str, Any]:
 
 
 def _trader(end: TraderEnd, played: Played) -> dict[str, Any]:
-    tally, refused = played.tallies[end.name], played.refused.get(end.name, [])
+    tally = played.tallies[end.name]
+    worst = max(each.traders[end.name].use for each in played.samples)
     return {
         "name": end.name,
         "profit": end.balance - end.funds,
@@ -134,9 +136,10 @@ def _trader(end: TraderEnd, played: Played) -> dict[str, Any]:
         "margin_calls": tally.called,
         "cured": tally.cured,
         "disputes": tally.disputes,
-        "worst_margin_use": round(max(s.traders[end.name].use for s in played.samples), 4),
+        "worst_margin_use": round(worst, 4) if isfinite(worst) else None,
         "most_margin": max(s.traders[end.name].margin for s in played.samples),
-        "no_price": {"limits": len(refused), "margin": tally.unmargined},
+        "no_price": {"limit": tally.limited, "margin": tally.unmargined},
+        "protection": tally.tripped,
         "errors": tally.errors,
     }
 
@@ -236,11 +239,11 @@ def _risks(document: Mapping[str, Any]) -> RenderableType:
         table.add_row(
             each["name"],
             str(each["trades"]),
-            f"{each['worst_margin_use']:.0%}",
+            "no equity" if each["worst_margin_use"] is None else f"{each['worst_margin_use']:.0%}",
             _money(each["most_margin"]),
             str(each["margin_calls"]),
             str(each["cured"]),
-            str(each["no_price"]["limits"]),
+            str(each["no_price"]["limit"]),
             str(each["no_price"]["margin"]),
         )
     return table

@@ -11,24 +11,24 @@ import attrs
 import trio
 
 from channels.bots import (
-    DeskMaker,
     Floor,
     Skew,
+    SkewMaker,
     SurfaceMarket,
-    TimedMarket,
     Trader,
     best_quote,
     open_floor,
     unwind_legs,
 )
-from channels.bots.floor import UNIT, Task
+from channels.bots.floor import PATIENT, UNIT
 from channels.cli.replaying.books import Books, Dealt, SettledExpiry
 from channels.cli.replaying.crowd import STYLES, Wish, wish
 from channels.cli.replaying.tape import Frame, Tape
 from channels.cli.replaying.watch import Tally, Watch
 from channels.desk import Limits, ProtectionLimits, SensitivityLimits
-from channels.errors import BugError, ChannelsError, RejectedError
-from channels.peer import BreakerPolicy, CreditPolicy, PeerChannel
+from channels.errors import BugError, ChannelsError
+from channels.peer import BreakerPolicy, PeerChannel
+from channels.peer.desk import DeskPolicy
 from channels.peer.policy import SettlementSource
 from channels.protocol.channel import OPEN_PHASES, Phase
 from channels.protocol.credit import standing
@@ -45,6 +45,8 @@ NOTIONAL: Final = 50_000.0
 PATIENCE: Final = 60.0
 _EDGES: Final = ("0.010", "0.012", "0.014", "0.016", "0.018")
 _SETTLE_AFTER: Final = 60
+_ATTEMPTS: Final = 24
+"""To take positions back: longer than any protection lasts."""
 _ROOM: Final = 4
 """Positions a channel keeps free, so that a request for some always fits."""
 
@@ -91,7 +93,6 @@ class Played:
     books: Books
     samples: tuple[Sample, ...]
     tallies: dict[str, Tally]
-    refused: dict[str, list[str]]
     balances: dict[str, int]
     left_in_contract: int
 
@@ -109,7 +110,9 @@ async def play(
         ChannelsError: something that should have gone through did not.
     """
     count = options.makers + options.takers
-    async with open_floor(tape.feed, start=tape.frames[0].at - DAY, traders=count) as floor:
+    async with open_floor(
+        tape.feed, start=tape.frames[0].at - DAY, traders=count, patience=0.5
+    ) as floor:
         session = _Session(tape=tape, options=options, floor=floor, folder=folder)
         await session.gather()
         for index, frame in enumerate(tape.frames):
@@ -128,7 +131,6 @@ class _Session:
         self.books = Books()
         self.samples: list[Sample] = []
         self.watch = Watch()
-        self.makers: dict[str, DeskMaker] = {}
         self.channels: dict[str, list[PeerChannel]] = {}
         self.styles: dict[str, str] = {}
         self._opening = True
@@ -145,41 +147,35 @@ class _Session:
             # the last one signs no settlement but an attested one
             careful = place == self.options.takers - 1
             source = self.floor.attested if careful else self._estimate
-            taker = await self._join(name, source, tasks=())
+            taker = await self._join(name, source)
             chosen = [makers[(place + each) % len(makers)] for each in range(self.options.channels)]
             self.channels[name] = [await self._open(taker, maker) for maker in chosen]
 
     async def _join_maker(self, place: int) -> Trader:
         spot = self.tape.frames[0].surface.spot
         lot = NOTIONAL / spot
-        maker = DeskMaker(
-            edge=_EDGES[place % len(_EDGES)],
-            skew=Skew(vega=NOTIONAL / 4, delta=4 * lot),
+        maker = SkewMaker(
+            edge=_EDGES[place % len(_EDGES)], skew=Skew(vega=NOTIONAL / 4, delta=4 * lot)
+        )
+        desk = DeskPolicy(
             limits=Limits(desk=SensitivityLimits(delta=5 * lot, vega=NOTIONAL / 2)),
             protection=ProtectionLimits(interval=HOUR, frozen_for=HOUR, delta=6 * lot),
         )
-        name = f"maker-{place + 1}"
-        self.makers[name] = maker
-        return await self._join(name, self._estimate, tasks=(maker.serve,), maker=maker)
+        trader = await self._join(f"maker-{place + 1}", self._estimate, maker=maker, desk=desk)
+        maker.attend(trader.peer)
+        return trader
 
-    async def _join(
-        self,
-        name: str,
-        source: SettlementSource,
-        *,
-        tasks: tuple[Task, ...],
-        **options: object,
-    ) -> Trader:
+    async def _join(self, name: str, source: SettlementSource, **options: object) -> Trader:
         return await self.floor.join(
             name,
-            market=lambda clock: TimedMarket(self.market, clock),
+            market=self.market,
             funds=FUNDS,
             store=self.folder / f"{name}.db",
             listen=f"unix:{self.folder / name}.sock",
             monitored=True,
-            tasks=(self.watch.follow(name), *tasks),
+            tasks=[self.watch.follow(name)],
             settlement_price=source,
-            credit=CreditPolicy(remark_interval=HOUR, auto_top_up=FUNDS),
+            credit=attrs.evolve(PATIENT, auto_top_up=FUNDS),
             breaker=BreakerPolicy(jump=WAD * 3 // 10),
             **options,
         )
@@ -211,10 +207,9 @@ class _Session:
         self.samples.append(self._sample(frame, used, self.watch.calls - calls))
 
     async def _move_to(self, time: int) -> None:
-        # A box that passes while a change is half signed sends it to the chain.
         await self._calm()
         if time > await self.floor.provider.time():
-            await self.floor.move_to(time)
+            await self.floor.move_to(time, remark=False)
 
     def _all_channels(self) -> list[PeerChannel]:
         return [channel for held in self.channels.values() for channel in held]
@@ -227,51 +222,52 @@ class _Session:
             if position.expiry <= until
         }
         for expiry in sorted(due):
-            await self._move_to(expiry + _SETTLE_AFTER)
-            for channel in self._all_channels():
-                if any(each.expiry == expiry for each in channel.portfolio.positions):
-                    await self._settle(channel, expiry)
-            await self._calm()
+            await self._settle(expiry)
 
-    async def _settle(self, channel: PeerChannel, expiry: int) -> None:
-        """Off chain if both sides read the same price; if one does not, at the attested one."""
+    async def _settle(self, expiry: int) -> None:
+        """Let the peers settle it: off chain, at the attested price where one asks for that."""
+        held = [each for each in self._all_channels() if _expires(each, expiry)]
+        self.watch.refused.clear()
+        await self._move_to(expiry + _SETTLE_AFTER)
         price = self.tape.settlement(expiry)
-        _, maker = self.books.parties[channel.channel_id]
-        proposer = self._side_of(maker, channel.channel_id)
-        attested = False
-        try:
-            await proposer.settle(self.tape.feed, expiry, price)
-        except RejectedError:
-            attested = True
-            if await self.floor.attested(feed_id(self.tape.feed), expiry) is None:
-                await self.floor.attest(expiry, price)
-            await proposer.settle(self.tape.feed, expiry, price)
-        await channel.wait_idle()
-        self.books.settled.append(
+        for channel in held:
+            await self._until(partial(self._is_answered, channel, expiry))
+        refused = [each for each in held if _expires(each, expiry)]
+        if refused:
+            await self.floor.attest(expiry, price)
+            for channel in refused:
+                await self._until(partial(_is_settled, channel, expiry))
+        self.books.settled += [
             SettledExpiry(
-                channel_id=channel.channel_id, expiry=expiry, price=price, attested=attested
+                channel_id=each.channel_id, expiry=expiry, price=price, attested=each in refused
             )
-        )
+            for each in held
+        ]
+        await self._calm()
 
-    def _side_of(self, name: str, channel_id: bytes) -> PeerChannel:
-        trader = next(each for each in self.floor.traders if each.name == name)
-        return trader.peer.channel(channel_id)
+    def _is_answered(self, channel: PeerChannel, expiry: int) -> bool:
+        return not _expires(channel, expiry) or channel.channel_id in self.watch.refused
+
+    def _trader(self, name: str) -> Trader:
+        return next(each for each in self.floor.traders if each.name == name)
 
     async def _remark(self) -> None:
-        for channel in self._all_channels():
-            if channel.portfolio.positions:
-                await channel.remark()
+        await self.floor.remark()
         for trader in self.floor.traders:
             trader.peer.look()
 
     async def _calm(self) -> None:
         """Wait until nobody is short, every margin call is met, and nothing is in flight."""
+        for trader in self.floor.traders:
+            for channel in trader.peer.channels:
+                await self._until(partial(_is_calm, channel))
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
         with trio.move_on_after(PATIENCE) as scope:
-            for trader in self.floor.traders:
-                for channel in trader.peer.channels:
-                    await self.watch.wait_until(partial(_is_calm, channel))
+            async with self.floor.ticking():
+                await self.watch.wait_until(condition)
         if scope.cancelled_caught:
-            raise BugError(f"a margin call is not met after {PATIENCE:g} s")
+            raise BugError(f"settlements or margin calls wait for longer than {PATIENCE:g} s")
 
     # -- trading
 
@@ -330,15 +326,16 @@ class _Session:
         after = self._uses()
         found = {}
         for trader in self.floor.traders:
-            held = trader.peer.channels
+            held, tally = trader.peer.channels, self.watch.tallies[trader.name]
             equity = sum(each.equity for each in held)
             found[trader.name] = TraderSample(
                 profit=equity - sum(each.state.contribution(each.side) for each in held),
                 equity=equity,
                 margin=sum(each.margin for each in held),
-                use=max(used[trader.name], after[trader.name]),
-                called=self.watch.tallies[trader.name].called,
+                use=max(used[trader.name], after[trader.name], tally.short_use),
+                called=tally.called,
             )
+            tally.short_use = 0.0
         return Sample(at=frame.at, spot=frame.surface.spot, traders=found, calls=calls)
 
     # -- the end
@@ -347,10 +344,7 @@ class _Session:
         """Take back every position, close every channel, and count."""
         for name, channels in self.channels.items():
             for channel in channels:
-                while channel.portfolio.positions:
-                    wanted = _unwinding(channel)
-                    if not await self._trade(name, [channel], wanted, self.tape.frames[-1].at):
-                        await self._wait_for_quotes(channel)
+                await self._unwind(name, channel)
                 await channel.close()
         for trader in self.floor.traders:
             for channel in trader.peer.channels:
@@ -359,21 +353,21 @@ class _Session:
             books=self.books,
             samples=tuple(self.samples),
             tallies=self.watch.tallies,
-            refused={name: maker.refused for name, maker in self.makers.items()},
             balances={each.name: await self.floor.balance(each) for each in self.floor.traders},
             left_in_contract=await self.floor.left_in_contract(),
         )
 
-    async def _wait_for_quotes(self, channel: PeerChannel) -> None:
-        """Let a protection that is tripped pass; a maker that still names no price is a fault."""
-        name = self.books.parties[channel.channel_id][1]
-        protection = self.makers[name].protection
-        if protection is None or protection.quoting(self.floor.clock()):
-            reasons = self.makers[name].refused[-1:]
-            raise BugError(f"{name} does not take a position back: {'; '.join(reasons)}")
-        await self._move_to(int(self.floor.clock()) + HOUR)
-        await self._remark()
-        await self._calm()
+    async def _unwind(self, name: str, channel: PeerChannel) -> None:
+        """Take every position back; where there is no price, ask again an hour later."""
+        for _ in range(_ATTEMPTS):
+            if not channel.portfolio.positions:
+                return
+            if not await self._trade(name, [channel], _unwinding(channel), self.tape.frames[-1].at):
+                await self._move_to(int(self.floor.clock()) + HOUR)
+                await self._remark()
+                await self._calm()
+        maker = self.books.parties[channel.channel_id][1]
+        raise BugError(f"{maker} does not take its positions back")
 
 
 def _unwinding(channel: PeerChannel) -> Wish:
@@ -384,6 +378,14 @@ def _use(channel: PeerChannel) -> float:
     if not channel.margin:
         return 0.0
     return channel.margin / channel.equity if channel.equity > 0 else float("inf")
+
+
+def _expires(channel: PeerChannel, expiry: int) -> bool:
+    return any(each.expiry == expiry for each in channel.portfolio.positions)
+
+
+def _is_settled(channel: PeerChannel, expiry: int) -> bool:
+    return not _expires(channel, expiry)
 
 
 def _is_calm(channel: PeerChannel) -> bool:

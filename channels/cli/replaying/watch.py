@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from math import inf
 
 import attrs
 import trio
 
 from channels.errors import ChannelsError, MarginError
 from channels.peer import Peer, PeerEvent
+from channels.peer.desk_news import LimitReached, ProtectionTripped
 from channels.protocol.changes import Remark, Settlement
 from channels.protocol.effects import (
     ChangeConfirmed,
+    ChangeRejected,
     DisputeSeen,
     MarginCallCured,
     MarginCallReceived,
     ModeChanged,
+    OwnMarginShort,
 )
 from channels.protocol.halts import Mode
+from channels.protocol.messages import Reason
 
 __all__ = ["Tally", "Watch"]
 
@@ -26,8 +31,10 @@ __all__ = ["Tally", "Watch"]
 class Tally:
     """What happened to one trader. ``called``: margin calls on it; ``cured``: of those, met ones.
 
-    ``unquoted``: its requests that nobody answered with a price it could take; ``unmargined``: its
-    quotes that a deposit did not cover.
+    ``unquoted``: its requests that nobody answered with a price it could take; ``limited`` and
+    ``unmargined``: its quotes that a limit of its desk stopped, or a deposit did not cover;
+    ``tripped``: how often its protection stopped all. ``short_use`` is the most of its equity that
+    initial margin took when it was short, until somebody clears it.
     """
 
     called: int = 0
@@ -37,7 +44,10 @@ class Tally:
     remarks: int = 0
     settlements: int = 0
     unquoted: int = 0
+    limited: int = 0
     unmargined: int = 0
+    tripped: int = 0
+    short_use: float = 0.0
     errors: list[str] = attrs.Factory(list)
 
 
@@ -46,6 +56,8 @@ class Watch:
 
     def __init__(self) -> None:
         self.tallies: dict[str, Tally] = {}
+        self.refused: set[bytes] = set()
+        """Channels in which a settlement price was refused, until somebody clears it."""
         self._news = trio.Event()
 
     @property
@@ -64,6 +76,9 @@ class Watch:
                 task_status.started()
                 async for event in events:
                     _count(tally, peer, event)
+                    match event.notice:
+                        case ChangeRejected(reason=Reason.PRICE):
+                            self.refused.add(event.channel_id)
                     self._news.set()
                     self._news = trio.Event()
 
@@ -84,6 +99,9 @@ def _count(tally: Tally, peer: Peer, event: PeerEvent) -> None:
             tally.called += 1
         case MarginCallCured(called=called) if called is peer.channel(event.channel_id).side:
             tally.cured += 1
+        case OwnMarginShort(equity=equity, amount=amount):
+            use = (equity + amount) / equity if equity > 0 else inf
+            tally.short_use = max(tally.short_use, use)
         case DisputeSeen():
             tally.disputes += 1
         case ModeChanged(mode=mode) if mode is not Mode.NORMAL:
@@ -92,6 +110,10 @@ def _count(tally: Tally, peer: Peer, event: PeerEvent) -> None:
             tally.remarks += 1
         case ChangeConfirmed(change=Settlement()):
             tally.settlements += 1
+        case LimitReached():
+            tally.limited += 1
+        case ProtectionTripped():
+            tally.tripped += 1
         case MarginError():
             tally.unmargined += 1
         case ChannelsError() as error if any(event.channel_id):

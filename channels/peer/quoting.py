@@ -1,0 +1,230 @@
+"""Answering requests for quotes, and what becomes of the quotes: taken, taken late, or run out."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+import attrs
+import trio
+
+from channels.errors import (
+    ChannelsError,
+    IllegalCommandError,
+    InvalidValueError,
+    LimitError,
+    MarginError,
+)
+from channels.peer.callbacks import ask
+from channels.peer.desk import Desk
+from channels.peer.desk_news import QuoteTakenLate
+from channels.peer.makers import MakerQuote, QuoteRequest, reversed_legs, trade_draft
+from channels.peer.quote_book import QuoteBook
+from channels.peer.runner import Runner
+from channels.peer.setup import PeerSetup
+from channels.peer.tasks import Tasks, Tell
+from channels.protocol import messages as m
+from channels.protocol.changes import Trade
+from channels.protocol.channel import Channel, Phase
+from channels.protocol.effects import Notice, QuoteRequested
+from channels.protocol.eip712 import keccak
+from channels.protocol.events import CancelProposals, Draft, RefuseQuote, SendQuote
+
+__all__ = ["Quoting"]
+
+MAX_QUOTING: Final = 16
+"""Requests for quotes in one channel that may wait for the owner's code."""
+
+
+class Quoting:
+    """What our maker answers, each request in a task of its own, and what is known of the answers.
+
+    ``desk`` None: no limits beyond the channel's own.
+    """
+
+    def __init__(
+        self,
+        *,
+        setup: PeerSetup,
+        runners: Mapping[bytes, Runner],
+        desk: Desk | None,
+        tasks: Tasks,
+        tell: Tell,
+    ) -> None:
+        self._setup = setup
+        self._runners = runners
+        self._desk = desk
+        self._tasks = tasks
+        self._tell = tell
+        self._book = QuoteBook()
+        self._asked: dict[bytes, set[bytes]] = {}
+
+    def quoting(self, identity: bytes) -> bool:
+        """Whether a request for a quote waits for the owner's code in a channel."""
+        return bool(self._asked.get(identity))
+
+    def resume(self, runner: Runner) -> None:
+        """After a start: what we quoted before may still be taken."""
+        self._book.resume(runner)
+
+    def on_notice(self, runner: Runner, notice: Notice) -> None:
+        """Begin to answer a request; count a quote that was taken."""
+        if isinstance(notice, QuoteRequested):
+            self._on_request(runner, notice.request)
+            return
+        offered = self._book.taken(runner.channel_id, notice)
+        if offered is None:
+            return
+        now = self._setup.now()
+        if 0 < offered.expires_at < now:
+            late = QuoteTakenLate(
+                trade_id=offered.trade.trade_id, expired_at=offered.expires_at, taken_at=now
+            )
+            self._tell(runner.channel_id, late)
+        if self._desk is not None and self._desk.filled(runner, offered):
+            for each in list(self._runners.values()):
+                self._tasks.start(each.channel_id, partial(self.cancel, each))
+
+    def allows_part(self, channel: Channel, trade: Trade) -> bool:
+        """Whether a proposed trade is a part of a live quote of ours, as that allows."""
+        if self._desk is not None and not self._desk.quoting:
+            return False
+        return self._book.allows_part(channel, trade, self._setup.now())
+
+    async def cancel(self, runner: Runner, nonce: int | None = None) -> None:
+        """Ask for what of ours waits for an answer to be turned down; parts are off at once.
+
+        ``nonce``: that proposal, with the other side of its quote; None: everything.
+
+        Raises:
+            IllegalCommandError: nothing of ours waits at ``nonce``.
+        """
+        if nonce is None:
+            self._book.withdraw(runner.channel_id)
+            with suppress(IllegalCommandError):  # not open: nothing waits for an answer
+                await runner.feed(CancelProposals())
+            return
+        entry = runner.channel.ledger.entry(nonce)
+        if entry is not None and isinstance(entry.change, Trade):
+            self._book.withdraw(runner.channel_id, entry.change.trade_id)
+        await runner.feed(CancelProposals(nonce=nonce))
+
+    # -- answering
+
+    def _on_request(self, runner: Runner, request: m.RequestForQuote) -> None:
+        identity = runner.channel_id
+        asked = self._asked.setdefault(identity, set())
+        if request.request_id in asked:
+            return
+        work: Callable[[], Awaitable[object]] = partial(self._quote, runner, request)
+        if len(asked) >= MAX_QUOTING:
+            refuse = RefuseQuote(request_id=request.request_id, reason=m.Reason.BUSY)
+            work = partial(runner.feed, refuse)
+        else:
+            asked.add(request.request_id)
+        self._tasks.start(identity, work)
+
+    async def _quote(self, runner: Runner, request: m.RequestForQuote) -> None:
+        refuse = RefuseQuote(request_id=request.request_id, reason=m.Reason.DECLINED)
+        try:
+            with trio.move_on_after(min(request.time_to_live, self._setup.timing.confirm_within)):
+                # New marks under way would make a quote on the old ones worthless.
+                await runner.wait_until(lambda channel: channel.phase is not Phase.PROPOSED)
+            quote = await self._price(runner.channel, request)
+            if quote is None:
+                await runner.feed(refuse)
+            else:
+                await self._send(runner, quote)
+                work = partial(self._expire, runner, request.request_id, quote.expires_at)
+                self._tasks.start(runner.channel_id, work)
+        except LimitError:
+            # Our own figures stay here: they would tell of our other counterparties.
+            text = "beyond a limit of ours"
+            await runner.feed(attrs.evolve(refuse, reason=m.Reason.LIMIT, text=text))
+        except ChannelsError:
+            await runner.feed(attrs.evolve(refuse, reason=m.Reason.BUSY))
+            raise
+        finally:
+            self._asked[runner.channel_id].discard(request.request_id)
+
+    async def _price(self, channel: Channel, request: m.RequestForQuote) -> SendQuote | None:
+        """What the maker makes of a request; None for no price."""
+        maker = self._setup.maker
+        if maker is None or (self._desk is not None and not self._desk.quoting):
+            return None
+        sells = request.side is m.Side.SELL
+        legs = reversed_legs(request.legs) if sells else request.legs
+        question = QuoteRequest(
+            channel_id=channel.channel_id,
+            legs=legs,
+            time_to_live=request.time_to_live,
+            side=channel.side,
+            portfolio=channel.portfolio,
+            both_sides=request.side is None,
+        )
+
+        async def quote() -> SendQuote | None:
+            answer = await maker(question)
+            if answer is None:
+                return None
+            now = self._setup.now()
+            return SendQuote(
+                request_id=request.request_id,
+                sides=tuple(_drafts(channel, question, request.request_id, answer)),
+                expires_at=now + min(answer.good_for, request.time_to_live),
+                now=now,
+                least=answer.least,
+            )
+
+        patience = min(request.time_to_live, self._setup.timing.confirm_within)
+        return await ask("the maker", quote, patience)
+
+    async def _send(self, runner: Runner, quote: SendQuote) -> None:
+        """Send both sides, or the one of them that margin and limits allow."""
+        first: ChannelsError | None = None
+        choices = [quote.sides, *([each] for each in quote.sides if len(quote.sides) > 1)]
+        for sides in choices:
+            for draft in sides:
+                self._book.add(
+                    runner.channel, draft, expires_at=quote.expires_at, least=quote.least
+                )
+            try:
+                await runner.feed(attrs.evolve(quote, sides=tuple(sides)))
+            except (LimitError, MarginError, InvalidValueError) as error:
+                first = first or error
+                self._book.forget(runner.channel_id, sides)
+            else:
+                return
+        if first is not None:
+            raise first
+
+    async def _expire(self, runner: Runner, request_id: bytes, expires_at: int) -> None:
+        """Take a quote back that nobody took in its time: both are free before its box ends."""
+        await trio.sleep(max(expires_at - self._setup.clock(), 0))
+        for each in runner.channel.ledger.entries:
+            if each.quote == request_id and runner.channel.side.leads(each.nonce):
+                with suppress(IllegalCommandError):  # answered already
+                    await runner.feed(CancelProposals(nonce=each.nonce))
+                return
+
+
+def _drafts(
+    channel: Channel, question: QuoteRequest, request_id: bytes, answer: MakerQuote
+) -> Iterator[Draft]:
+    """The side that was asked for, or both: buying first, under UTIs of their own."""
+    trade_id = keccak(channel.channel_id + request_id)
+    ways = [(trade_id, question.legs, answer.prices)]
+    if question.both_sides and answer.reverse is not None:
+        reverse_id = keccak(b"reverse of " + trade_id)
+        ways.append((reverse_id, reversed_legs(question.legs), answer.reverse))
+    for identity, legs, prices in ways:
+        yield trade_draft(
+            trade_id=identity,
+            legs=legs,
+            prices=prices,
+            requester=channel.side.other,
+            marks=answer.marks,
+            unit=channel.terms.unit,
+        )

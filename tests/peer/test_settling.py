@@ -1,0 +1,133 @@
+"""Settlement at expiry by itself: once both know the price, and told where they do not agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from channels.errors import InvalidValueError
+from channels.peer.desk_news import SettlementOverdue
+from channels.peer.settling import SettlementPolicy
+from channels.protocol.changes import Settlement
+from channels.protocol.effects import ChangeConfirmed, ChangeRejected
+from tests.chain.world import World
+from tests.peer.world import FEED, FEED_NAME, HOUR, UNIT, WAD, Desk, put, trade, trading
+
+BY_ITSELF = {"settlement": SettlementPolicy()}
+
+
+@attrs.define
+class Source:
+    """A settlement price that may not be known yet."""
+
+    price: int | None = None
+
+    async def __call__(self, feed: bytes, expiry: int) -> int | None:
+        return self.price
+
+
+async def settled_to(desk: Desk) -> Settlement:
+    while True:
+        confirmed = await desk.told(ChangeConfirmed)
+        if isinstance(confirmed.change, Settlement):
+            return confirmed.change
+
+
+async def test_what_expires_is_settled_by_itself(world: World, tmp_path: Path) -> None:
+    async with trading(world, tmp_path, alice=BY_ITSELF, bob=BY_ITSELF) as pair:
+        done = await trade(pair.alice, 2)
+        expiry = done.legs[0].expiry
+        pair.a.market.spot = pair.b.market.spot = 2_900 * WAD
+        await pair.travel(to=expiry + 12)
+        assert await settled_to(pair.bob) == Settlement(feed=FEED, expiry=expiry, price=2_900 * WAD)
+        ours, _ = await pair.settled()
+        assert ours.portfolio.positions == ()
+        assert ours.portfolio.net_to_b == done.premium - 200 * UNIT
+
+
+async def test_settling_by_hand_what_is_settled_already(world: World, tmp_path: Path) -> None:
+    async with trading(world, tmp_path, alice=BY_ITSELF) as pair:
+        expiry = (await trade(pair.alice)).legs[0].expiry
+        await pair.travel(to=expiry + 12)
+        confirmed = await pair.channel.settle(FEED_NAME, expiry, 3_000 * WAD)
+        again = await pair.channel.settle(FEED_NAME, expiry, 3_000 * WAD)
+        assert again == confirmed
+        with pytest.raises(InvalidValueError, match="no position"):
+            await pair.channel.settle(FEED_NAME, expiry, 2_999 * WAD)
+
+
+async def test_every_expiry_one_after_the_other(world: World, tmp_path: Path) -> None:
+    async with trading(world, tmp_path, alice=BY_ITSELF) as pair:
+        first, second, later = (put(pair.alice, days=days) for days in (2, 3, 20))
+        for leg in (first, second, later):
+            await pair.channel.propose_trade([leg], [100 * WAD])
+        await pair.travel(to=second.expiry + 12)
+        settled = [await settled_to(pair.bob) for _ in range(2)]
+        assert [each.expiry for each in settled] == [first.expiry, second.expiry]
+        ours, _ = await pair.settled()
+        assert [each.expiry for each in ours.portfolio.positions] == [later.expiry]
+
+
+async def test_b_settles_where_a_does_not(world: World, tmp_path: Path) -> None:
+    async with trading(world, tmp_path, bob=BY_ITSELF) as pair:
+        expiry = (await trade(pair.alice)).legs[0].expiry
+        await pair.travel(to=expiry + 12)
+        assert pair.bob.channel.portfolio.positions != ()
+        await pair.travel(to=expiry + 30)
+        assert (await settled_to(pair.alice)).expiry == expiry
+
+
+async def test_tried_again_until_both_know_the_price(world: World, tmp_path: Path) -> None:
+    ours, theirs = Source(), Source()
+    async with trading(
+        world,
+        tmp_path,
+        alice={**BY_ITSELF, "settlement_price": ours},
+        bob={"settlement_price": theirs},
+    ) as pair:
+        expiry = (await trade(pair.alice)).legs[0].expiry
+        await pair.travel(to=expiry + 12)
+        ours.price = 2_950 * WAD
+        await pair.travel(by=12)
+        rejected = await pair.alice.told(ChangeRejected)
+        assert rejected.text == f"settlement price {2_950 * WAD}, ours None"
+        theirs.price = 2_950 * WAD
+        await pair.travel(by=60)
+        assert (await settled_to(pair.bob)).price == 2_950 * WAD
+
+
+async def test_what_cannot_be_agreed_on_is_told_after_the_grace(
+    world: World, tmp_path: Path
+) -> None:
+    ours, theirs = Source(2_950 * WAD), Source(2_951 * WAD)
+    async with trading(
+        world,
+        tmp_path,
+        alice={**BY_ITSELF, "settlement_price": ours},
+        bob={**BY_ITSELF, "settlement_price": theirs},
+    ) as pair:
+        expiry = (await trade(pair.alice)).legs[0].expiry
+        await pair.travel(to=expiry + 12)
+        await pair.alice.told(ChangeRejected)
+        await pair.travel(to=expiry + HOUR)
+        told = await pair.alice.told(SettlementOverdue)
+        assert (told.feed, told.expiry) == (FEED, expiry)
+        assert f"PRICE settlement price {2_950 * WAD}, ours {2_951 * WAD}" in told.text
+
+
+async def test_an_unknown_price_is_told_after_the_grace(world: World, tmp_path: Path) -> None:
+    policy = SettlementPolicy(grace=600)
+    unknown = {"settlement": policy, "settlement_price": Source()}
+    async with trading(world, tmp_path, alice=unknown) as pair:
+        expiry = (await trade(pair.alice)).legs[0].expiry
+        await pair.travel(to=expiry + 12)
+        await pair.travel(to=expiry + 600)
+        assert (await pair.alice.told(SettlementOverdue)).text == "we do not know the price yet"
+
+
+@pytest.mark.parametrize("wrong", [{"retry": 0}, {"patience": -1}, {"grace": 0}])
+def test_policies_that_make_no_sense(wrong: dict[str, int]) -> None:
+    with pytest.raises(InvalidValueError):
+        SettlementPolicy(**wrong)
