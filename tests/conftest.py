@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Started in the background of a shell: what tests start must hear an interrupt all the same.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ANVIL = ROOT / "node_modules" / ".bin" / "anvil"
 NO_ANVIL = "no node_modules/.bin/anvil: `npm ci` brings it"
