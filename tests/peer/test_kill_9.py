@@ -34,7 +34,7 @@ from tests.peer.world import open_channel, traders
 
 pytestmark = pytest.mark.anvil
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 
 class KilledError(Exception):
