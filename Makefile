@@ -61,7 +61,8 @@ bench: $(VENV)/dev.stamp
 
 fuzz: $(VENV)/dev.stamp node_modules/.stamp
 	OPTION_CHANNELS_FUZZ=1 $(BIN)/pytest tests/stateful tests/protocol tests/testing \
-		tests/pricing/test_black76.py tests/pricing/test_arrays.py
+		tests/pricing/test_black76.py tests/pricing/test_arrays.py tests/chain/test_responder.py \
+		tests/tower/test_storm.py tests/tower/test_replicas_killed.py tests/faults
 	FOUNDRY_PROFILE=fuzz $(FORGE) test
 
 soak: $(VENV)/dev.stamp node_modules/.stamp

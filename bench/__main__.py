@@ -20,6 +20,7 @@ _MODULES: Final = (
     "updates",
     "transport",
     "tower",
+    "tower_chain",
 )
 
 

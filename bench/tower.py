@@ -25,6 +25,7 @@ import trio
 
 from bench.results import Result
 from bench.timing import seconds
+from channels.chain.fees import Urgency
 from channels.chain.heads import ChainUpdate
 from channels.chain.jobs import Intent, JobUpdate
 from channels.dispute.ports import JobsPort, OraclePort, UpdateLike
@@ -166,7 +167,7 @@ class _StillChain:  # it answers the same whatever it is asked
     def oracle(self, address: Address) -> OraclePort:
         raise NotImplementedError
 
-    async def submit(self, call: Call, *, key: bytes) -> None:
+    async def submit(self, call: Call, *, key: bytes, urgency: Urgency | None = None) -> None:
         raise NotImplementedError
 
     async def transact(self, intent: Intent, *, key: bytes) -> None:
@@ -255,11 +256,12 @@ async def _watch(folder: Path, appointments: int) -> dict[str, float]:
                 await tower.accept(each.appointment, each.signature, each.content)
                 waits.append(time.perf_counter() - began)
 
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         async with trio.open_nursery() as nursery:
             for _ in range(AT_ONCE):
                 nursery.start_soon(customer)
         found["rate"] = len(waits) / (time.perf_counter() - began)
+        found["core_rate"] = len(waits) / (time.process_time() - busy)
         found["p99"] = sorted(waits)[len(waits) * 99 // 100]
         found["entries"] = book.entries
     found["resident"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
@@ -329,10 +331,15 @@ def measure() -> list[Result]:
             name=f"tower: idle block, {many}", value=found["block"] * 1e3, unit="ms", target=20.0
         ),
         Result(
-            name=f"tower: appointments, {AT_ONCE} at once",
-            value=found["rate"],
+            name=f"tower: appointments, {AT_ONCE} at once, a second of one core",
+            value=found["core_rate"],
             unit="1/s",
             target=1_000.0,
+        ),
+        Result(
+            name=f"tower: appointments, {AT_ONCE} at once, a second of the clock",
+            value=found["rate"],
+            unit="1/s",
         ),
         Result(
             name=f"tower: receipt p99, {AT_ONCE} at once",

@@ -1,9 +1,11 @@
 """Sessions: what TLS costs, and what a hostile neighbour costs everybody else.
 
 Three processes on loopback: a server; an honest peer that re-marks its one channel as fast as it
-can; and an attacker. The server's memory and the honest peer's p99 under attack stand beside those
-of the same run without one. The attacker takes processor time too, of which these machines have
-little: it runs at the lowest priority, and what it still takes is in the figures.
+can; and an attacker. The attacker takes processor time too, of which these machines have little: it
+runs at the lowest priority, and what it still takes is in the figures.
+
+A p99 moves by itself from one second to the next. So each attack comes and goes in short turns, and
+what is compared is the median of the turns with it and of those without.
 """
 
 from __future__ import annotations
@@ -11,154 +13,49 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
+from statistics import median
 from typing import Final
 
-import attrs
 import trio
 
+from bench.desk_pair import (
+    child,
+    desk,
+    first_line,
+    latencies,
+    open_channel,
+    percentile,
+    remark,
+    serve_desk,
+)
+from bench.floors import MESSAGE, SECONDS, client_context
 from bench.results import Result
-from bench.still_chain import DEPOSIT, StillChain
+from bench.still_chain import StillChain
 from bench.timing import seconds
 from channels.errors import PeerError
-from channels.peer import Leg, PeerChannel, default_terms, open_peer
 from channels.peer.session import greet
-from channels.pricing.instruments import Put
 from channels.protocol import codec
 from channels.protocol import messages as m
-from channels.protocol.changes import Marks, SeriesMark, marks_of
-from channels.protocol.eip712 import address
 from channels.protocol.proofs import Role
 from channels.protocol.signing import LocalSigner
-from channels.protocol.terms import RiskParams
-from channels.protocol.types import Series, feed_id
 from channels.transport import Link, ServerTls, connect, dial_tls, encode_frames, serve
-from channels.units import to_wad
 
 __all__ = ["measure"]
 
-SECONDS: Final = 3.0
-HEAD_START: Final = 2.0
-"""Seconds that an attack is under way before it is measured."""
-MESSAGE: Final = 206
+TURNS: Final = 7
+"""With each attack, and as many without it."""
+TURN: Final = 0.7
+SETTLING: Final = 0.3
+"""Seconds, of a turn; and before it, for the attack to be under way, or over."""
 MEBIBYTE: Final = 1 << 20
 MOST_MEMORY: Final = 64.0
 MOST_SLOWER: Final = 2.0
-_ALICE: Final = LocalSigner(b"\x01" * 32)
-_BOB: Final = LocalSigner(b"\x02" * 32)
-_FEED: Final = feed_id("ETH-USD")
-_SPOT: Final = int(to_wad(3000))
-_TICK: Final = int(to_wad(1))
-_RISK: Final = (RiskParams(feed=_FEED),)
-
-
-# ---------------------------------------------------------------- honest peers
-
-
-@attrs.frozen
-class _SteadyMarket:
-    """The same marks at all times."""
-
-    chain: StillChain
-
-    def marks(self, series: Iterable[Series]) -> Marks:
-        return Marks(
-            marked_at=self.chain.head.timestamp,
-            spots={_FEED: _SPOT},
-            series=dict.fromkeys(series, SeriesMark(vol=int(to_wad("0.6")))),
-        )
-
-
-async def _yes(*_: object) -> bool:
-    return True
-
-
-async def _server(*, tls: bool) -> None:
-    chain = StillChain()
-    async with open_peer(
-        signer=_BOB,
-        chain=chain,
-        store=":memory:",
-        listen="127.0.0.1:0",
-        market=_SteadyMarket(chain),
-        accept_opening=_yes,
-        accept_trade=_yes,
-        clock=lambda: chain.head.timestamp,
-        tls=tls,
-    ) as peer:
-        print(peer.listening, flush=True)
-        await trio.sleep_forever()
-
-
-@asynccontextmanager
-async def _trading(server: str, *, tls: bool) -> AsyncIterator[PeerChannel]:
-    """An open channel with one position."""
-    chain = StillChain()
-    terms = default_terms(
-        party_a=_ALICE.address,
-        party_b=_BOB.address,
-        signer_a=_ALICE.address,
-        signer_b=_BOB.address,
-        collateral=address(b"\x05" * 20),
-        unit=10**6,
-        oracle=address(b"\x06" * 20),
-        risk=_RISK,
-        stale_penalty=0,
-    )
-    async with open_peer(
-        signer=_ALICE,
-        chain=chain,
-        store=":memory:",
-        market=_SteadyMarket(chain),
-        clock=lambda: chain.head.timestamp,
-        tls=tls,
-    ) as peer:
-        channel = await peer.open(
-            peer=server, terms=terms, risk=_RISK, deposit=DEPOSIT, peer_deposit=DEPOSIT
-        )
-        expiry = chain.head.timestamp // 3_600 * 3_600 + 30 * 86_400
-        put = Put("ETH-USD", strike=2800, expiry=expiry)
-        await channel.propose_trade([Leg(put, quantity=1)], [int(to_wad(100))])
-        yield channel
-
-
-async def _latencies(channel: PeerChannel) -> list[float]:
-    """Sorted seconds of whole changes, each two co-signed states, one after the other."""
-    taken: list[float] = []
-    began = time.perf_counter()
-    while (now := time.perf_counter()) - began < seconds(SECONDS):
-        marks = marks_of(channel.portfolio)
-        spot = _SPOT + _TICK if marks.spots[_FEED] == _SPOT else _SPOT
-        await channel.remark(attrs.evolve(marks, spots={_FEED: spot}))
-        taken.append(time.perf_counter() - now)
-    return sorted(taken)
-
-
-def _percentile(ordered: list[float], part: float) -> float:
-    return ordered[int(len(ordered) * part)]
-
-
-@contextlib.contextmanager
-def _child(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "bench.transport", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
-        try:
-            yield child
-        finally:
-            child.kill()
-
-
-def _first_line(child: subprocess.Popen[bytes]) -> str:
-    if child.stdout is None:
-        raise RuntimeError("the child has no standard output")
-    return child.stdout.readline().decode().strip()
 
 
 # ---------------------------------------------------------------- what TLS costs
@@ -177,68 +74,44 @@ async def _echo_server(*, tls: bool) -> None:
 
 async def _round_trip(server: str, *, tls: bool) -> float:
     """Median seconds of a frame there and back."""
-    taken: list[float] = []
     async with connect(server, wrap=dial_tls if tls else None) as link:
-        began = time.perf_counter()
-        while (now := time.perf_counter()) - began < seconds(SECONDS):
+
+        async def work() -> None:
             await link.send([bytes(MESSAGE)])
             await link.receive()
-            taken.append(time.perf_counter() - now)
-    return _percentile(sorted(taken), 0.5)
+
+        return percentile(await latencies(work, SECONDS), 0.5)
 
 
-async def _bare_round_trip(server: str) -> float:
-    """The same over a Trio socket and nothing else: the floor."""
-    taken: list[float] = []
+async def _bare_round_trip(server: str, *, tls: bool) -> float:
+    """The same over Trio's own streams, and nothing else on this side: the floor."""
     frame = encode_frames([bytes(MESSAGE)])
     host, port = server.rsplit(":", 1)
-    async with await trio.open_tcp_stream(host, int(port)) as stream:
-        began = time.perf_counter()
-        while (now := time.perf_counter()) - began < seconds(SECONDS):
+    stream: trio.abc.Stream = await trio.open_tcp_stream(host, int(port))
+    if tls:
+        stream = trio.SSLStream(stream, client_context())
+    async with stream:
+
+        async def work() -> None:
             await stream.send_all(frame)
             left = len(frame)
             while left:
                 left -= len(await stream.receive_some())
-            taken.append(time.perf_counter() - now)
-    return _percentile(sorted(taken), 0.5)
+
+        return percentile(await latencies(work, SECONDS), 0.5)
 
 
 def _measure_round_trips() -> Iterator[Result]:
-    with _child("echo", "plain") as plain, _child("echo", "tls") as secured:
-        addresses = {False: _first_line(plain), True: _first_line(secured)}
-        floor = trio.run(_bare_round_trip, addresses[False])
-        for tls in (False, True):
-            median = trio.run(partial(_round_trip, addresses[tls], tls=tls))
-            yield Result(
-                name=f"a frame there and back, {_over(tls)}, median",
-                value=median * 1e6,
-                unit="us",
-                references={"bare Trio sockets": floor * 1e6},
-            )
-
-
-def _over(tls: bool) -> str:
-    return "TLS 1.3" if tls else "TCP"
-
-
-async def _change_latencies(server: str, *, tls: bool) -> list[float]:
-    async with _trading(server, tls=tls) as channel:
-        return await _latencies(channel)
-
-
-def _measure_changes() -> Iterator[Result]:
-    rates: dict[bool, float] = {}
-    for tls, target in ((False, 3_000.0), (True, 2_500.0)):
-        with _child("serve", "tls" if tls else "plain") as child:
-            server = _first_line(child)
-            taken = trio.run(partial(_change_latencies, server, tls=tls))
-        rates[tls] = 2 * len(taken) / sum(taken)
+    for tls in (False, True):
+        with child("bench.transport", "echo", "tls" if tls else "") as server:
+            address = first_line(server)
+            floor = trio.run(partial(_bare_round_trip, address, tls=tls))
+            ours = trio.run(partial(_round_trip, address, tls=tls))
         yield Result(
-            name=f"co-signed states, in memory, {_over(tls)}",
-            value=rates[tls],
-            unit="1/s",
-            target=target,
-            references={"TCP, same run": rates[False]} if tls else {},
+            name=f"a frame there and back, {'TLS 1.3' if tls else 'TCP'}, median",
+            value=ours * 1e6,
+            unit="us",
+            references={"Trio's own stream on this side": floor * 1e6},
         )
 
 
@@ -352,26 +225,34 @@ async def _watch_memory(process: int, most: list[float]) -> None:
         await trio.sleep(0.05)
 
 
+async def _p99(work: Callable[[], Awaitable[None]]) -> float:
+    await trio.sleep(seconds(SETTLING))
+    return percentile(await latencies(work, TURN), 0.99)
+
+
 async def _under_attack(server: str, process: int) -> AsyncIterator[Result]:
-    async with _trading(server, tls=True) as channel:
-        idle: float | None = None
+    async with desk("", tls=True) as peer:
+        work = partial(remark, await open_channel(peer, server))
+        await latencies(work, TURN)
+        idle = _memory(process)
         for name in ATTACKS:
-            quiet = _percentile(await _latencies(channel), 0.99)
-            idle = _memory(process) if idle is None else idle
             memory: list[float] = []
-            with _child("attack", name, server) as attacker:
-                await trio.to_thread.run_sync(_first_line, attacker)
-                await trio.sleep(seconds(HEAD_START))
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_watch_memory, process, memory)
-                    p99 = _percentile(await _latencies(channel), 0.99)
-                    nursery.cancel_scope.cancel()
+            quiet: list[float] = []
+            attacked: list[float] = []
+            for _ in range(TURNS):
+                quiet.append(await _p99(work))
+                with child("bench.transport", "attack", name, server) as attacker:
+                    await trio.to_thread.run_sync(first_line, attacker)
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(_watch_memory, process, memory)
+                        attacked.append(await _p99(work))
+                        nursery.cancel_scope.cancel()
             yield Result(
                 name=f"p99 of a change of another peer during {name}",
-                value=p99 * 1e6,
+                value=median(attacked) * 1e6,
                 unit="us",
-                target=MOST_SLOWER * quiet * 1e6,
-                references={"without, same run": quiet * 1e6},
+                target=MOST_SLOWER * median(quiet) * 1e6,
+                references={"in the turns without it": median(quiet) * 1e6},
             )
             yield Result(
                 name=f"memory above idle during {name}",
@@ -385,14 +266,13 @@ def _measure_attacks() -> list[Result]:
     async def gather(server: str, process: int) -> list[Result]:
         return [each async for each in _under_attack(server, process)]
 
-    with _child("serve", "tls") as child:
-        return trio.run(gather, _first_line(child), child.pid)
+    with child("bench.transport", "serve") as server:
+        return trio.run(gather, first_line(server), server.pid)
 
 
 def measure() -> Iterator[Result]:
-    """Round trips, co-signed states and attacks, each beside its floor of the same run."""
+    """Round trips and attacks, each beside its floor of the same run."""
     yield from _measure_round_trips()
-    yield from _measure_changes()
     yield from _measure_attacks()
 
 
@@ -400,9 +280,10 @@ def _play_part(part: str, arguments: list[str]) -> None:
     if part == "attack":
         name, server = arguments
         trio.run(_attack, name, server)
+    elif part == "echo":
+        trio.run(partial(_echo_server, tls=arguments == ["tls"]))
     else:
-        main = {"serve": _server, "echo": _echo_server}[part]
-        trio.run(partial(main, tls=arguments == ["tls"]))
+        trio.run(partial(serve_desk, "", tls=True))
 
 
 if __name__ == "__main__":

@@ -1,254 +1,208 @@
-"""Co-signed updates per second: two processes on loopback, the library against its own primitives.
+"""Co-signed updates and trades: two processes on loopback, the library against its primitives.
 
-The floor is a hand-written loop: one update is two signatures, two verifications, one round trip of
-a 206-byte message, and nothing else; durable, with one SQLite commit on each side. The library's
-update is a whole change: Propose, Accept, Confirm, which makes two co-signed states.
+A whole change is Propose, Accept, Confirm, and makes two co-signed states. Beside each rate stands
+the hand-written floor of `bench.floors` of the same run.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
-import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from itertools import cycle
+from typing import Final
 
-import attrs
 import trio
 
+from bench.desk_pair import (
+    child,
+    desk,
+    far_put,
+    fill,
+    first_line,
+    latencies,
+    open_channel,
+    percentile,
+    remark,
+    serve_desk,
+)
+from bench.floors import SECONDS, measure_floor
 from bench.results import Result
-from bench.still_chain import DEPOSIT, StillChain
 from bench.timing import seconds
-from channels.peer import Leg, default_terms, open_peer
-from channels.pricing.instruments import Put
-from channels.protocol.changes import Marks, SeriesMark, marks_of
-from channels.protocol.eip712 import address, keccak
-from channels.protocol.signing import LocalSigner, recover
-from channels.protocol.terms import RiskParams
-from channels.protocol.types import Series, feed_id
+from channels.peer import Leg, Peer, PeerChannel, Side
 from channels.units import to_wad
 
 __all__ = ["measure"]
 
-SECONDS: Final = 3.0
-MESSAGE: Final = 206
-_ALICE: Final = LocalSigner(b"\x01" * 32)
-_BOB: Final = LocalSigner(b"\x02" * 32)
-_FEED: Final = feed_id("ETH-USD")
-_RISK: Final = (RiskParams(feed=_FEED),)
+CHANNELS: Final = 64
+POSITIONS: Final = 64
+_FLOOR: Final = "floor, hand-written loop"
+_WARM_UP: Final = 0.5
+_OPENINGS: Final = 8
+"""At once: a desk refuses more."""
 
 
-# ---------------------------------------------------------------- the floor
-
-
-def _floor_store(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, isolation_level=None)
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = FULL")
-    database.execute("CREATE TABLE state (id INTEGER PRIMARY KEY, body BLOB)")
-    return database
-
-
-def _floor_commit(database: sqlite3.Connection | None, body: bytes) -> None:
-    if database is not None:
-        database.execute("INSERT OR REPLACE INTO state VALUES (1, ?)", (body,))
-
-
-def _receive(connection: socket.socket) -> bytes:
-    received = b""
-    while len(received) < MESSAGE:
-        part = connection.recv(MESSAGE - len(received))
-        if not part:
-            raise ConnectionError("closed")
-        received += part
-    return received
-
-
-def _floor_responder(port: int, path: str) -> None:
-    database = _floor_store(Path(path)) if path else None
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with contextlib.suppress(ConnectionError):
-            while True:
-                message = _receive(connection)
-                digest = keccak(message[64:])
-                recover(_signature(message), digest)
-                mine = _BOB.sign_digest(digest)
-                _floor_commit(database, message)
-                connection.sendall(mine.compact + message[64:])
-
-
-def _signature(message: bytes) -> Any:
-    from channels.protocol.signing import Signature
-
-    return Signature(message[:64])
-
-
-def _measure_floor(*, durable: bool) -> float:
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(1)
-        port = listener.getsockname()[1]
-        path = f"{folder}/responder.db" if durable else ""
-        database = _floor_store(Path(folder) / "initiator.db") if durable else None
-        with _child("floor", str(port), path):
-            connection, _ = listener.accept()
-            with connection:
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                count, body = 0, bytearray(os.urandom(MESSAGE - 64))
-                began = time.perf_counter()
-                while time.perf_counter() - began < seconds(SECONDS):
-                    body[:8] = count.to_bytes(8, "big")
-                    digest = keccak(bytes(body))
-                    mine = _ALICE.sign_digest(digest)
-                    _floor_commit(database, bytes(body))
-                    connection.sendall(mine.compact + body)
-                    recover(_signature(_receive(connection)), digest)
-                    _floor_commit(database, bytes(body))
-                    count += 1
-                return count / (time.perf_counter() - began)
-
-
-# ---------------------------------------------------------------- the library
-
-
-@attrs.frozen
-class _SteadyMarket:
-    """The same marks at all times."""
-
-    clock: StillChain
-
-    def marks(self, series: Any) -> Marks:
-        return Marks(
-            marked_at=self.clock.head.timestamp,
-            spots={_FEED: int(to_wad(3000))},
-            series={each: _mark(each) for each in series},
-        )
-
-
-def _mark(series: Series) -> SeriesMark:
-    del series
-    return SeriesMark(vol=int(to_wad("0.6")))
-
-
-async def _library_responder(store: str, tls: bool) -> None:
-    chain = StillChain()
-
-    async def accept(_: object) -> bool:
-        return True
-
-    async def trade(*_: object) -> bool:
-        return True
-
-    async with open_peer(
-        signer=_BOB,
-        chain=chain,
-        store=store or ":memory:",
-        listen="127.0.0.1:0",
-        market=_SteadyMarket(chain),
-        accept_opening=accept,
-        accept_trade=trade,
-        clock=lambda: chain.head.timestamp,
-        tls=tls,
-    ) as peer:
-        print(peer.listening, flush=True)
-        await trio.sleep_forever()
-
-
-async def _library_initiator(store: str, responder: str, tls: bool) -> list[float]:
-    chain = StillChain()
-    market = _SteadyMarket(chain)
-    terms = default_terms(
-        party_a=_ALICE.address,
-        party_b=_BOB.address,
-        signer_a=_ALICE.address,
-        signer_b=_BOB.address,
-        collateral=address(b"\x05" * 20),
-        unit=10**6,
-        oracle=address(b"\x06" * 20),
-        risk=_RISK,
-        stale_penalty=0,
-    )
-    async with open_peer(
-        signer=_ALICE,
-        chain=chain,
-        store=store or ":memory:",
-        market=market,
-        clock=lambda: chain.head.timestamp,
-        tls=tls,
-    ) as peer:
-        channel = await peer.open(
-            peer=responder, terms=terms, risk=_RISK, deposit=DEPOSIT, peer_deposit=DEPOSIT
-        )
-        expiry = chain.head.timestamp // 3_600 * 3_600 + 30 * 86_400
-        put = Put("ETH-USD", strike=2800, expiry=expiry)
-        await channel.propose_trade([Leg(put, quantity=1)], [int(to_wad(100))])
-        latencies: list[float] = []
-        began = time.perf_counter()
-        flip = False
-        while (now := time.perf_counter()) - began < seconds(SECONDS):
-            flip = not flip
-            marks = marks_of(channel.portfolio)
-            spot = int(to_wad(3001 if flip else 3000))
-            await channel.remark(attrs.evolve(marks, spots={_FEED: spot}))
-            latencies.append(time.perf_counter() - now)
-        return latencies
-
-
-def _measure_library(*, durable: bool, tls: bool) -> list[float]:
+@contextlib.asynccontextmanager
+async def _pair(*, durable: bool, tls: bool) -> AsyncIterator[tuple[Peer, str]]:
+    """A desk, and where its counterparty listens."""
     with tempfile.TemporaryDirectory() as folder:
         stores = [f"{folder}/alice.db", f"{folder}/bob.db"] if durable else ["", ""]
-        with _child("library", stores[1], "tls" if tls else "plain") as child:
-            if child.stdout is None:
-                raise RuntimeError("the responder has no standard output")
-            responder = child.stdout.readline().decode().strip()
-            return trio.run(_library_initiator, stores[0], responder, tls)
+        with child("bench.updates", stores[1], "tls" if tls else "") as process:
+            server = await trio.to_thread.run_sync(first_line, process)
+            async with desk(stores[0], tls=tls) as peer:
+                yield peer, server
 
 
-@contextlib.contextmanager
-def _child(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "bench.updates", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
-        try:
-            yield child
-        finally:
-            child.kill()
+# ---------------------------------------------------------------- one channel
 
 
-def measure() -> Iterator[Result]:
-    """Yield states per second, in memory and durable, beside the floor of the same run."""
+async def _remarks(*, durable: bool, tls: bool) -> list[float]:
+    async with _pair(durable=durable, tls=tls) as (peer, server):
+        channel = await open_channel(peer, server)
+        work = partial(remark, channel)
+        await latencies(work, _WARM_UP)
+        return await latencies(work, SECONDS)
+
+
+def _measure_one_channel() -> Iterator[Result]:
+    naive = measure_floor(naive=True)
     for durable, tls, target in (
         (False, False, 3_000.0),
         (False, True, 2_500.0),
         (True, False, 1_100.0),
     ):
-        floor = _measure_floor(durable=durable)
-        latencies = sorted(_measure_library(durable=durable, tls=tls))
-        where = "durable on both sides" if durable else "in memory"
-        where += ", TLS" if tls else ", TCP"
+        floor = measure_floor(durable=durable, tls=tls)
+        taken = trio.run(partial(_remarks, durable=durable, tls=tls))
+        where = f"{'durable on both sides' if durable else 'in memory'}, {'TLS' if tls else 'TCP'}"
+        plainest = not (durable or tls)
         yield Result(
             name=f"co-signed states, {where}",
-            value=2 * len(latencies) / sum(latencies),
+            value=2 * len(taken) / sum(taken),
             unit="1/s",
             target=target,
-            references={"floor, hand-written loop": floor},
+            references={
+                _FLOOR: floor,
+                **({"naive loop, eth-account": naive} if plainest else {}),
+            },
         )
         yield Result(
             name=f"a whole change (Propose, Accept, Confirm), {where}, median",
-            value=latencies[len(latencies) // 2] * 1e6,
+            value=percentile(taken, 0.5) * 1e6,
             unit="us",
             references={"two floor updates": 2e6 / floor},
         )
 
 
+# ---------------------------------------------------------------- trades
+
+
+async def _trades() -> list[float]:
+    """Buys and sells one put of a full portfolio."""
+    async with _pair(durable=True, tls=True) as (peer, server):
+        channel = await open_channel(peer, server)
+        await fill(channel, peer.now(), POSITIONS)
+        ways = cycle((1, -1))
+
+        async def trade() -> None:
+            leg = Leg(far_put(peer.now()), quantity=next(ways))
+            await channel.propose_trade([leg], [int(to_wad(100))])
+
+        await latencies(trade, _WARM_UP)
+        return await latencies(trade, SECONDS)
+
+
+async def _quoted_trades() -> list[float]:
+    """Asks for a price of one put, takes it, and waits until the trade stands."""
+    async with _pair(durable=True, tls=True) as (peer, server):
+        channel = await open_channel(peer, server)
+        ways = cycle((1, -1))
+
+        async def trade() -> None:
+            leg = Leg(far_put(peer.now()), quantity=next(ways))
+            quotes = await channel.request_quote([leg], Side.BUY)
+            await quotes.best().accept()
+
+        await latencies(trade, _WARM_UP)
+        return await latencies(trade, SECONDS)
+
+
+def _measure_trades() -> Iterator[Result]:
+    floor = measure_floor(durable=True, tls=True)
+    taken = trio.run(_trades)
+    for part, most in ((0.5, 2_500.0), (0.99, 6_000.0)):
+        yield Result(
+            name=f"a whole trade on {POSITIONS} positions, durable, TLS, p{part * 100:g}",
+            value=percentile(taken, part) * 1e6,
+            unit="us",
+            target=most,
+            references={"two floor updates": 2e6 / floor},
+        )
+    yield Result(
+        name="RFQ to confirmed trade, the maker's pricing included, durable, TLS, p50",
+        value=percentile(trio.run(_quoted_trades), 0.5) * 1e6,
+        unit="us",
+        target=5_000.0,
+        references={"three floor updates": 3e6 / floor},
+    )
+
+
+# ---------------------------------------------------------------- many channels at once
+
+
+async def _all_at_once() -> float:
+    """Co-signed states a second, of all channels together."""
+    async with _pair(durable=True, tls=False) as (peer, server):
+        channels: list[PeerChannel] = []
+
+        few = trio.CapacityLimiter(_OPENINGS)
+
+        async def open_one() -> None:
+            async with few:
+                channels.append(await open_channel(peer, server))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(CHANNELS):
+                nursery.start_soon(open_one)
+        changes = 0
+
+        async def trade(channel: PeerChannel, until: float) -> None:
+            nonlocal changes
+            while time.perf_counter() < until:
+                await remark(channel)
+                changes += 1
+
+        async def trade_all(usual: float) -> None:
+            until = time.perf_counter() + seconds(usual)
+            async with trio.open_nursery() as nursery:
+                for channel in channels:
+                    nursery.start_soon(trade, channel, until)
+
+        await trade_all(_WARM_UP)
+        changes, began = 0, time.perf_counter()
+        await trade_all(SECONDS)
+        return 2 * changes / (time.perf_counter() - began)
+
+
+def _measure_many_channels() -> Iterator[Result]:
+    floor = measure_floor(durable=True, burst=CHANNELS)
+    yield Result(
+        name=f"co-signed states, {CHANNELS} channels at once, durable with group commit, TCP",
+        value=trio.run(_all_at_once),
+        unit="1/s",
+        target=3_000.0,
+        references={f"{_FLOOR}, {CHANNELS} in flight": floor},
+    )
+
+
+def measure() -> Iterator[Result]:
+    """Yield rates and latencies, each beside the floor of the same run."""
+    yield from _measure_one_channel()
+    yield from _measure_trades()
+    yield from _measure_many_channels()
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "floor":
-        _floor_responder(int(sys.argv[2]), sys.argv[3])
-    else:
-        trio.run(_library_responder, sys.argv[2], sys.argv[3] == "tls")
+    trio.run(partial(serve_desk, sys.argv[1], tls=bool(sys.argv[2])))

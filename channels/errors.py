@@ -12,6 +12,7 @@
     │   ├── MarginError          a margin requirement is not met, or has no finite size
     │   ├── StorageError         the database cannot be read or written; signing stops
     │   │   ├── StoreLockedError     another process holds this database
+    │   │   ├── LeaseLostError       another replica may be signing now; this one must not
     │   │   ├── SchemaVersionError   written by another version of this library
     │   │   └── JournalBrokenError   the journal was changed, cut or damaged
     │   ├── SignerError          the key cannot or will not sign
@@ -74,6 +75,7 @@ __all__ = [
     "InsufficientFundsError",
     "InvalidValueError",
     "JournalBrokenError",
+    "LeaseLostError",
     "LimitError",
     "LinkClosedError",
     "MalformedMessageError",
@@ -163,6 +165,12 @@ class StoreLockedError(StorageError):
     """Another process holds this database."""
 
     next_step = "stop the other process; two writers on one channel may lose funds"
+
+
+class LeaseLostError(StorageError):
+    """This process does not hold its database's lease, or cannot tell: it must sign nothing."""
+
+    next_step = "wait for the lease; what was stored is continued by whoever holds it"
 
 
 class SchemaVersionError(StorageError):

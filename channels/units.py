@@ -55,9 +55,13 @@ def to_wad(value: str | int | float | Decimal) -> Wad:
     """
     try:
         scaled = Decimal(str(value)).scaleb(18)
-        whole = scaled.to_integral_value()
-    except InvalidOperation as error:
-        raise InvalidValueError(f"{value!r} is no finite decimal number") from error
+        whole = scaled.to_integral_value() if scaled.is_finite() else None
+    except InvalidOperation:
+        whole = None
+    if whole is None:
+        raise InvalidValueError(
+            f"{value!r} is no finite decimal number", next_step="write it as 3000 or -0.25"
+        )
     if whole != scaled:
         raise InvalidValueError(f"{value!r} is finer than 18 decimals")
     return Wad(int(whole))

@@ -280,8 +280,13 @@ def command_help() -> str:
     parts = [_help(command_line, None, "option-channels")]
     context = click.Context(command_line, info_name="option-channels")
     for name, command in sorted(command_line.commands.items()):
-        if not command.hidden:
-            parts += [f"## {name}", _help(command, context, name)]
+        if command.hidden:
+            continue
+        parts += [f"## {name}", _help(command, context, name)]
+        if isinstance(command, click.Group):
+            within = click.Context(command, info_name=name, parent=context)
+            for each, inner in sorted(command.commands.items()):
+                parts += [f"### {name} {each}", _help(inner, within, each)]
     return "\n\n".join(parts)
 
 

@@ -8,9 +8,9 @@ import attrs
 import trio
 
 from channels import Call, Leg
-from channels.bots import best_quote, open_floor
+from channels.bots import open_floor
 from channels.bots.floor import PATIENT
-from channels.peer import FlatMarket, SpreadMaker
+from channels.peer import FlatMarket, SpreadMaker, best_price
 from channels.units import DAY, WAD
 from examples.local import FEED, USD, dollars, next_expiry
 
@@ -48,20 +48,19 @@ async def main() -> None:
             strike = round(spot * 1.1, -1)
             expiry = next_expiry(floor, days=28)
             call = Call(FEED, strike=strike, expiry=expiry)
-            offer = await best_quote(channels, [Leg(call, quantity=-COINS)])
-            assert offer is not None
-            await offer.quote.accept()
-            premiums -= offer.quote.premium
-            print(f"Month {month}: sells {COINS} {call.name} for {dollars(-offer.quote.premium)}")
+            best = await best_price(channels, [Leg(call, quantity=-COINS)])
+            await best.quote.accept()
+            premiums -= best.quote.premium
+            print(f"Month {month}: sells {COINS} {call.name} for {dollars(-best.quote.premium)}")
 
             begin = int(floor.clock())
             while (now := int(floor.clock())) < expiry:
                 at = min(now + DAY, expiry)
                 market.set_spot(FEED, spot + (end - spot) * (at - begin) // (expiry - begin))
                 await floor.move_to(at)
-            before = offer.channel.portfolio.net_to_b
-            await offer.channel.settle(FEED, expiry, end * WAD)
-            payoff = offer.channel.portfolio.net_to_b - before
+            before = best.channel.portfolio.net_to_b
+            await best.channel.settle(FEED, expiry, end * WAD)
+            payoff = best.channel.portfolio.net_to_b - before
             paid += payoff
             called = "called away above it" if payoff else "not called"
             print(f"         ETH ends at {end}: pays {dollars(payoff)}, {called}")

@@ -8,9 +8,9 @@ import attrs
 import trio
 
 from channels import Call, Forward, Leg, Put, Side
-from channels.bots import SkewMaker, best_quote, delta_of, forward_hedge, open_floor
+from channels.bots import SkewMaker, delta_of, forward_hedge, open_floor
 from channels.desk import Explained, explain
-from channels.peer import FlatMarket, SpreadMaker
+from channels.peer import FlatMarket, SpreadMaker, best_price
 from channels.peer.desk import DeskPolicy
 from channels.units import HOUR
 from examples.local import FEED, USD, dollars, next_expiry
@@ -65,9 +65,8 @@ async def main() -> None:
             delta = delta_of(heidi.peer, FEED)
             leg = forward_hedge(delta, forward, tolerance=0.25)
             if leg is not None:
-                offer = await best_quote([hedges], [leg])
-                assert offer is not None
-                await offer.quote.accept()
+                best = await best_price([hedges], [leg])
+                await best.quote.accept()
             left = delta_of(heidi.peer, FEED)
             print(f"ETH {spot}: delta {delta:+.2f}, after the hedge {left:+.2f}")
             for place, channel in enumerate(channels):

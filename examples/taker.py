@@ -3,8 +3,9 @@
 import trio
 
 from channels import Call, Leg, Put
-from channels.bots import best_quote, open_floor, unwind_legs
-from channels.peer import FlatMarket, SpreadMaker
+from channels.bots import open_floor
+from channels.peer import FlatMarket, SpreadMaker, best_price
+from channels.peer.unwinding import unwind_legs
 from examples.local import FEED, USD, dollars, next_expiry
 
 EDGES = {"Ann": "0.030", "Ben": "0.018", "Cem": "0.024"}
@@ -34,17 +35,17 @@ async def main() -> None:
             Leg(Put(FEED, strike=2_800, expiry=expiry), quantity=+2),
             Leg(Call(FEED, strike=3_200, expiry=expiry), quantity=+2),
         ]
-        offer = await best_quote(channels, strangle)
-        assert offer is not None
-        for name, premium in zip(EDGES, offer.premiums, strict=True):
-            print(f"{name} asks {dollars(premium or 0)}")
-        await offer.quote.accept()
-        print(f"Tara takes {names[offer.channel.channel_id]}'s, and the others are free again")
+        best = await best_price(channels, strangle)
+        for channel_id, answer in best.answers.items():
+            asked = dollars(answer) if isinstance(answer, int) else "nothing"
+            print(f"{names[channel_id]} asks {asked}")
+        await best.quote.accept()
+        print(f"Tara takes {names[best.channel.channel_id]}'s, and the others are free again")
 
         market.set_spot(FEED, 2_750)
         await floor.move_to(expiry - 2 * 86_400)
-        back = await best_quote([offer.channel], unwind_legs(offer.channel))
-        assert back is not None
+        held = best.channel
+        back = await best_price([held], unwind_legs(held.portfolio, held.side, int(floor.clock())))
         await back.quote.accept()
         print(f"ETH falls to 2750; taken back, the strangle brings {dollars(-back.quote.premium)}")
 
@@ -52,7 +53,7 @@ async def main() -> None:
             await channel.close()
         total = await floor.balance(tara)
         print(f"All closed; Tara's wallet: {dollars(total)}")
-        assert total - 50_000 * USD == -offer.quote.premium - back.quote.premium
+        assert total - 50_000 * USD == -best.quote.premium - back.quote.premium
 
 
 if __name__ == "__main__":

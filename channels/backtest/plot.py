@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO
 from typing import Any, Final
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator, PercentFormatter
 
+from channels.backtest.figures import draw_figure
 from channels.backtest.report import Coverage
 
-__all__ = ["FORMATS", "draw"]
-
-FORMATS: Final = ("png", "svg", "pdf")
+__all__ = ["draw"]
 
 _OURS: Final = "ours"
 _BLUE, _BROWN = "#1f5fa8", "#8a5a2b"
@@ -23,15 +20,14 @@ _LEVELS: Final = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
 def draw(rows: Sequence[Coverage], caption: str, file_format: str) -> bytes:
-    """Return the picture of some rows of coverage, as a file of one of `FORMATS`.
+    """Return the picture of some rows of coverage, as a file.
 
     Models whose name begins with "ours" are joined by a line: they differ in parameters only. The
     same rows give the same file.
     """
     hours = sorted({row.hours for row in rows})
-    # text that can be searched, ids and dates that do not change
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "option-channels"}):
-        figure = Figure(figsize=(9.0, 7.2), dpi=120, layout="constrained")
+
+    def fill(figure: Figure) -> None:
         grid = figure.subplots(-(-len(hours) // 2), 2, squeeze=False, sharex=True, sharey=True)
         panels = [axes for line in grid for axes in line]
         for axes, hour in zip(panels, hours, strict=False):
@@ -42,11 +38,8 @@ def draw(rows: Sequence[Coverage], caption: str, file_format: str) -> bytes:
         panels[0].set_ylim(-0.4 * _LEVELS[1], 4.0 * max(worst, _LEVELS[2]))
         figure.supxlabel("median initial margin, % of spot", fontsize=10)
         figure.supylabel("portfolios that lost more than their initial margin", fontsize=10)
-        figure.suptitle(caption, fontsize=10)
-        content = BytesIO()
-        undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(file_format, {})
-        figure.savefig(content, format=file_format, metadata=undated)
-    return content.getvalue()
+
+    return draw_figure(fill, size=(9.0, 7.2), caption=caption, file_format=file_format)
 
 
 def _panel(axes: Axes, rows: Sequence[Coverage], hours: int) -> None:

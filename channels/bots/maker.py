@@ -10,11 +10,10 @@ import attrs
 from channels.desk import Exposure
 from channels.errors import InvalidValueError, PricingDomainError
 from channels.peer import MakerQuote, Peer, QuoteRequest
-from channels.peer.makers import reversed_legs
-from channels.pricing import Kind, position_price
+from channels.peer.makers import price_of_one, reversed_legs
+from channels.pricing import Kind
 from channels.protocol.changes import Marks
 from channels.protocol.messages import Leg
-from channels.protocol.types import Position
 from channels.units import WAD, to_wad
 
 __all__ = ["Skew", "SkewMaker"]
@@ -114,7 +113,7 @@ class SkewMaker:
 
     def _price(self, leg: Leg, marks: Marks, held: Mapping[bytes, Exposure]) -> int:
         """Price of one unit, WAD. A leg cannot be dealt below 0."""
-        mark = marks.series[leg.feed, leg.expiry, int(leg.kind), leg.strike]
+        mark = marks.series[leg.series]
         side = 1 if leg.quantity > 0 else -1
         vol, spot = mark.vol, marks.spots[leg.feed]
         if self._skew is not None:
@@ -122,13 +121,5 @@ class SkewMaker:
             vol, spot = vol + by_vol, spot + spot * by_spot // WAD
         if leg.kind == Kind.FORWARD:
             spot += side * spot * self._spot_edge // WAD
-        position = Position(
-            feed=leg.feed,
-            kind=int(leg.kind),
-            expiry=leg.expiry,
-            strike=leg.strike,
-            quantity=WAD,
-            vol=max(vol + side * self._edge, _LEAST_VOL),
-            carry=mark.carry,
-        )
-        return position_price(position, spot, marks.marked_at)
+        vol = max(vol + side * self._edge, _LEAST_VOL)
+        return price_of_one(leg, vol=vol, carry=mark.carry, spot=spot, at=marks.marked_at)

@@ -114,13 +114,15 @@ class EncodedCall:
     """A contract call ready to send.
 
     ``answer`` is what the contract returns if the call has the effect meant; None if it reverts
-    otherwise. ``repeatable`` says that mined twice it does no more than mined once.
+    otherwise. ``repeatable`` says that mined twice it does no more than mined once, ``anyone`` that
+    the contract does not look at who sends it.
     """
 
     name: str
     data: bytes = attrs.field(repr=False)
     answer: bytes | None = None
     repeatable: bool = True
+    anyone: bool = False
 
 
 @singledispatch
@@ -177,7 +179,8 @@ def _deposit(call: Deposit) -> EncodedCall:
 
 @encode_call.register
 def _checkpoint(call: Checkpoint) -> EncodedCall:
-    return attrs.evolve(_encoded("checkpoint", _signed_state(call)), answer=encode_words(1))
+    encoded = _encoded("checkpoint", _signed_state(call))
+    return attrs.evolve(encoded, answer=encode_words(1), anyone=True)
 
 
 @encode_call.register
@@ -257,17 +260,18 @@ def _close(call: Close) -> EncodedCall:
 @encode_call.register
 def _settle(call: Settle) -> EncodedCall:
     tails = {1: encode_portfolio(call.portfolio)}
-    return _encoded("settle", encode_arguments((terms_words(call.terms), 0), tails))
+    encoded = _encoded("settle", encode_arguments((terms_words(call.terms), 0), tails))
+    return attrs.evolve(encoded, anyone=True)
 
 
 @encode_call.register
 def _call_margin(call: CallMargin) -> EncodedCall:
-    return _encoded("call_margin", _margin_decision(call))
+    return attrs.evolve(_encoded("call_margin", _margin_decision(call)), anyone=True)
 
 
 @encode_call.register
 def _close_out(call: CloseOut) -> EncodedCall:
-    return _encoded("close_out", _margin_decision(call))
+    return attrs.evolve(_encoded("close_out", _margin_decision(call)), anyone=True)
 
 
 def _margin_decision(call: CallMargin | CloseOut) -> bytes:

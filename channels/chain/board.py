@@ -6,8 +6,10 @@ Source: design, protocol.md "Durability".
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Final
 
+import attrs
 import trio
 
 from channels.chain.jobs import (
@@ -30,6 +32,7 @@ from channels.chain.reverts import Revert, decode_revert, refused
 from channels.errors import (
     ContractRevertedError,
     InvalidValueError,
+    LeaseLostError,
     StorageError,
     TransactionFailedError,
 )
@@ -40,6 +43,9 @@ _LOG: Final = logging.getLogger("channels.chain")
 
 KEEPS_FAILING = "KeepsFailing"
 """Reason of a job that simulations pass and blocks fail, again and again."""
+
+KEPT: Final = 1_024
+"""Jobs that have ended and are known by their keys still; of more, the oldest are forgotten."""
 
 
 class JobBoard:
@@ -53,8 +59,11 @@ class JobBoard:
     def __init__(self, store: RecordStore) -> None:
         self._store = store
         self._jobs: dict[bytes, JobRecord] = {}
+        self._open: dict[bytes, JobRecord] = {}
+        self._sequence = 0
         self._latest: dict[bytes, JobUpdate] = {}
         self._streams: set[JobStream] = set()
+        self._seen_to: dict[bytes, bytes] = {}
         self.unstored: set[bytes] = set()
         self._changed = trio.Event()
         self._wake = trio.Event()
@@ -69,13 +78,14 @@ class JobBoard:
             StorageError: a record is damaged, or the store cannot be read.
         """
         for key, record in (await self._store.load()).items():
-            self._jobs[key] = decode_record(key, record)
+            self._note(decode_record(key, record))
 
     async def submit(self, key: bytes, intent: Intent) -> None:
         """Accept a job; on return it is stored and will be seen through.
 
-        A key names a job for ever: given again, nothing happens, unless the job had failed; then it
-        starts over.
+        A key names a job for ever: given again, nothing happens but that its urgency and its budget
+        are what was said last; unless the job had failed: then it starts over. Only one that ended
+        so long ago that `KEPT` others have ended since is known no more.
 
         Raises:
             InvalidValueError: the key names a job with other contents.
@@ -83,7 +93,7 @@ class JobBoard:
         """
         job = JobRecord(
             key=key,
-            sequence=1 + max((each.sequence for each in self._jobs.values()), default=0),
+            sequence=self._sequence + 1,
             name=intent.name,
             to=intent.to,
             data=intent.data,
@@ -92,16 +102,48 @@ class JobBoard:
             repeatable=intent.repeatable,
             gas=intent.gas,
             fee_limit=intent.fee_limit,
+            anyone=intent.anyone,
+            urgency=intent.urgency,
+            channel=intent.channel,
+            budget=intent.budget,
         )
         known = self._jobs.get(key)
         if known is not None:
             if (known.to, known.data, known.value) != (job.to, job.data, job.value):
                 raise InvalidValueError(f"job {key.hex()} has other contents: use another key")
             if known.stage is not Stage.FAILED:
+                await self._adjust(known, intent)
                 return
+            job = attrs.evolve(job, spent=known.spent)
         await self._save(job)
         self._latest.pop(key, None)
         self._wake.set()
+        await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Forget the oldest jobs that have ended; what they did is on the chain.
+
+        What a channel with a budget has cost is known from its jobs alone: these stay.
+        """
+        ended = [job for key, job in self._jobs.items() if not self._is_open(key)]
+        if len(ended) <= KEPT:
+            return
+        counted = {job.channel for job in self._jobs.values() if job.channel and job.budget}
+        ended.sort(key=lambda job: job.sequence)
+        for job in ended[:-KEPT]:
+            if job.channel not in counted:
+                with suppress(StorageError):  # at the next one, then
+                    await self.forget(job.key)
+
+    async def _adjust(self, known: JobRecord, intent: Intent) -> None:
+        """Take over what is said anew of a job that has not ended."""
+        changed = attrs.evolve(
+            known, urgency=intent.urgency or known.urgency, budget=intent.budget or known.budget
+        )
+        if self._is_open(known.key) and changed != known:
+            await self._save(changed)
+            self._seen_to.pop(known.key, None)
+            self._wake.set()
 
     def job(self, key: bytes) -> JobRecord | None:
         """A job's record."""
@@ -162,16 +204,25 @@ class JobBoard:
     # ---- for the manager
 
     def _is_open(self, key: bytes) -> bool:
-        job = self._jobs.get(key)
-        return job is not None and job.stage not in (Stage.FINAL, Stage.FAILED)
+        return key in self._open
 
     def _open_jobs(self) -> list[JobRecord]:
-        jobs = [job for key, job in self._jobs.items() if self._is_open(key)]
-        return sorted(jobs, key=lambda job: job.sequence)
+        return sorted(self._open.values(), key=lambda job: job.sequence)
+
+    def _note(self, job: JobRecord) -> None:
+        """Know a job as it is now."""
+        self._sequence = max(self._sequence, job.sequence)
+        self._jobs[job.key] = job
+        if job.stage in (Stage.FINAL, Stage.FAILED):
+            self._open.pop(job.key, None)
+        else:
+            self._open[job.key] = job
 
     async def _save(self, job: JobRecord) -> None:
         try:
             await self._store.put(job.key, encode_record(job))
+        except LeaseLostError:  # whoever has the lease now may be signing for the same nonces
+            raise
         except StorageError as error:
             if not job.repeatable:
                 raise
@@ -180,7 +231,7 @@ class JobBoard:
             self.unstored.add(job.key)
         else:
             self.unstored.discard(job.key)
-        self._jobs[job.key] = job
+        self._note(job)
 
     def _remembered(self, key: bytes) -> JobUpdate | None:
         job = self._jobs.get(key)
@@ -188,10 +239,11 @@ class JobBoard:
             raise InvalidValueError(f"no job has the key {key.hex()}")
         return ending(job) if job.stage in (Stage.FINAL, Stage.FAILED) else None
 
-    def _stall(self, job: JobRecord, reason: str) -> None:
+    def _stall(self, job: JobRecord, reason: str, *, exhausted: bool = False) -> None:
         latest = self._latest.get(job.key)
         if not isinstance(latest, JobStalled) or latest.reason != reason:
-            self._tell(JobStalled(key=job.key, name=job.name, reason=reason))
+            stalled = JobStalled(key=job.key, name=job.name, reason=reason, exhausted=exhausted)
+            self._tell(stalled)
 
     def _tell(self, update: JobUpdate) -> None:
         self._latest[update.key] = update

@@ -24,7 +24,7 @@ from channels.chain.artifacts import load_artifact
 from channels.chain.bindings import encode_call
 from channels.chain.contracts import OracleReader, Token
 from channels.chain.endpoints import EndpointPool, EndpointStatus, open_endpoints
-from channels.chain.fees import FeePolicy
+from channels.chain.fees import FeePolicy, Urgency
 from channels.chain.heads import Finality, HeadFollower
 from channels.chain.jobs import Intent, JobFinal, JobMined, JobStream
 from channels.chain.provider import open_provider
@@ -39,7 +39,7 @@ from channels.errors import EndpointError, InvalidValueError, ReorgTooDeepError
 from channels.protocol.calls import Call
 from channels.protocol.eip712 import Address, checksum
 from channels.protocol.facts import ChannelView, Head
-from channels.protocol.terms import Domain
+from channels.protocol.terms import Domain, channel_id
 
 __all__ = ["EthereumChain", "open_chain"]
 
@@ -123,9 +123,13 @@ class EthereumChain:
 
     async def view(self, channel_id: bytes, block: BlockId | None = None) -> ChannelView:
         """A channel's storage at ``block`` (default: the head), its phase at that block's time."""
-        if block is None or isinstance(block, int):
-            tip = self._follower.tip
-            at = tip if block is None else await self._follower.block_at(block)
+        kept = self._follower.kept(block) if isinstance(block, bytes) else None
+        if block is None:
+            at = self._follower.tip
+        elif kept is not None:
+            at = kept
+        elif isinstance(block, int):
+            at = await self._follower.block_at(block)
         else:
             found = await self.rpc.block(block)
             if found is None:
@@ -151,18 +155,31 @@ class EthereumChain:
 
     # ---- transactions
 
-    async def submit(self, call: Call, *, key: bytes, fee_limit: int = 0) -> None:
+    async def submit(
+        self,
+        call: Call,
+        *,
+        key: bytes,
+        fee_limit: int = 0,
+        urgency: Urgency | None = None,
+        budget: int = 0,
+    ) -> None:
         """Accept a call to the Adjudicator; on return it is stored and will be seen through.
 
-        ``key`` names the job for ever: given again, nothing happens, unless the job had failed.
-        ``fee_limit`` is the most to pay per gas, wei; 0: as the fee policy says.
+        Args:
+            call: what to do.
+            key: names the job for ever: given again, nothing happens but that urgency and budget
+                are what was said last; unless the job had failed.
+            fee_limit: the most to pay per gas, wei; 0: as the fee policy says.
+            urgency: by when it must be mined; None: there is time.
+            budget: what all calls for one channel may cost together, wei; 0: no bound.
 
         Raises:
             InvalidValueError: the key names another job.
             StorageError: not stored, and must not be done twice (a deposit): not accepted. Any
                 other call is accepted all the same, and goes on in memory.
         """
-        encoded = encode_call(call)
+        encoded, terms = encode_call(call), getattr(call, "terms", None)
         intent = Intent(
             name=encoded.name,
             to=self.domain.adjudicator,
@@ -170,6 +187,10 @@ class EthereumChain:
             answer=encoded.answer,
             repeatable=encoded.repeatable,
             fee_limit=fee_limit,
+            anyone=encoded.anyone,
+            urgency=urgency,
+            channel=b"" if terms is None else channel_id(self.domain, terms),
+            budget=budget,
         )
         await self.transactions.submit(key, intent)
 
@@ -199,7 +220,7 @@ async def open_chain(
     endpoint: str | Provider | Sequence[str | Provider],
     *,
     adjudicator: Address,
-    account: TransactionSigner,
+    account: TransactionSigner | Sequence[TransactionSigner],
     store: RecordStore,
     finality: Finality | None = None,
     poll_interval: float = 1.0,
@@ -207,10 +228,13 @@ async def open_chain(
 ) -> AsyncIterator[EthereumChain]:
     """Connect to a chain and follow it while the block lasts.
 
+    ``account`` pays; of several, the first for what one party alone may send, each for the rest:
+    what is urgent need not wait behind what one of them has sent before.
+
     ``endpoint`` is a URL, a provider such as an `EmbeddedChain`, or several of them, which are used
     as one (`channels.chain.endpoints`): with one alone, whoever runs it can hide a dispute, and
-    that **may lose funds**. ``finality`` defaults to the
-    ``finalized`` tag. ``poll_interval`` in seconds.
+    that **may lose funds**. ``finality`` defaults to the ``finalized`` tag. ``poll_interval`` in
+    seconds.
 
     Raises:
         EndpointError: no answer.
@@ -251,8 +275,9 @@ async def open_chain(
         poll_interval=poll_interval,
     )
     await follower.start()
+    signers = account if isinstance(account, Sequence) else (account,)
     transactions = TransactionManager(
-        rpc, follower, account, chain_id=chain_id, store=store, fees=fees
+        rpc, follower, signers, chain_id=chain_id, store=store, fees=fees
     )
     await transactions.start()
     domain = Domain(chain_id=chain_id, adjudicator=adjudicator)

@@ -14,9 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import trio
-from eth.abc import BlockAPI, BlockHeaderAPI, ReceiptAPI, SignedTransactionAPI
-from eth.exceptions import Revert, VMError
-from eth.vm.spoof import SpoofTransaction
+from eth.abc import BlockAPI, ReceiptAPI, SignedTransactionAPI
 from eth_tester.backends.pyevm.main import (
     generate_genesis_state_for_keys,
     get_default_account_keys,
@@ -31,6 +29,7 @@ from channels.chain.accounts import LocalAccount
 from channels.chain.create2 import PROXY, PROXY_CODE
 from channels.chain.mempool import Mempool, RefusedTransactionError
 from channels.chain.serialise import block_json, log_json, receipt_json, transaction_json
+from channels.chain.simulation import RpcError, estimate_gas, simulate
 from channels.errors import InvalidValueError
 from channels.protocol.eip712 import Address, keccak
 
@@ -41,15 +40,6 @@ GENESIS_TIME: Final = 1_767_225_600
 """2026-01-01T00:00:00Z."""
 
 _GAS_LIMIT: Final = 60_000_000
-_NO_ADDRESS: Final = bytes(20)
-
-
-class _RpcError(Exception):
-    def __init__(self, code: int, message: str, data: str | None = None) -> None:
-        super().__init__(message)
-        self.error: dict[str, Any] = {"code": code, "message": message}
-        if data is not None:
-            self.error["data"] = data
 
 
 class EmbeddedChain(AsyncJSONBaseProvider):
@@ -129,9 +119,9 @@ class EmbeddedChain(AsyncJSONBaseProvider):
         handler = self._methods.get(method)
         try:
             if handler is None:
-                raise _RpcError(-32601, f"the method {method} does not exist here")
+                raise RpcError(-32601, f"the method {method} does not exist here")
             answer["result"] = handler(*params)
-        except _RpcError as error:
+        except RpcError as error:
             answer["error"] = error.error
         except RefusedTransactionError as error:
             answer["error"] = {"code": -32000, "message": str(error)}
@@ -260,16 +250,16 @@ class EmbeddedChain(AsyncJSONBaseProvider):
             case str():
                 number = int(block, 16)
                 return self._blocks[number] if number < len(self._blocks) else None
-        raise _RpcError(-32602, f"{block!r} names no block")
+        raise RpcError(-32602, f"{block!r} names no block")
 
     def _known(self, block: object) -> BlockAPI:
         found = self._find(block)
         if found is None:
-            raise _RpcError(-32000, "header not found")
+            raise RpcError(-32000, "header not found")
         return found
 
     def _state(self, block: object) -> Any:
-        return self._chain.get_vm(self._known(block).header).state
+        return self._vm(block).state
 
     def _get_block(self, block: str, full: bool = False) -> dict[str, Any] | None:
         found = self._find(block)
@@ -322,79 +312,32 @@ class EmbeddedChain(AsyncJSONBaseProvider):
             transaction.validate()
             sender = transaction.sender
         except Exception as error:  # py-evm, rlp and eth-keys each have their own
-            raise _RpcError(-32000, f"invalid transaction: {error}") from error
+            raise RpcError(-32000, f"invalid transaction: {error}") from error
         state = self._state("latest")
         if transaction.chain_id not in (None, self.chain_id):  # None: from before EIP-155
-            raise _RpcError(-32000, "invalid chain id for signer")
+            raise RpcError(-32000, "invalid chain id for signer")
         if transaction.intrinsic_gas > transaction.gas:
-            raise _RpcError(-32000, "intrinsic gas too low")
+            raise RpcError(-32000, "intrinsic gas too low")
         if transaction.gas > _GAS_LIMIT:
-            raise _RpcError(-32000, "exceeds block gas limit")
+            raise RpcError(-32000, "exceeds block gas limit")
         cost = transaction.gas * int(transaction.max_fee_per_gas) + transaction.value
         if state.get_balance(sender) < cost:
-            raise _RpcError(-32000, "insufficient funds for gas * price + value")
+            raise RpcError(-32000, "insufficient funds for gas * price + value")
         if transaction.hash in self._places:
-            raise _RpcError(-32000, "already known")
+            raise RpcError(-32000, "already known")
         self._mempool.add(transaction, state.get_nonce(sender))
         if self.auto_mine:
             self._mine()
         return _hex(transaction.hash)
 
-    def _execute(self, message: dict[str, str], block: object) -> tuple[bytes, int]:
-        header: BlockHeaderAPI = self._known(block).header
-        vm = self._chain.get_vm(header)
-        sender = _raw(message.get("from", "0x" + _NO_ADDRESS.hex()))
-        unsigned = vm.get_transaction_builder().create_unsigned_transaction(
-            nonce=vm.state.get_nonce(sender),
-            gas_price=0,
-            gas=int(message["gas"], 16) if "gas" in message else _GAS_LIMIT,
-            to=_raw(message.get("to") or "0x"),
-            value=int(message.get("value", "0x0"), 16),
-            data=_raw(message.get("data", message.get("input", "0x"))),
-        )
-        state = vm.build_state(
-            vm.chaindb.db, header.copy(base_fee_per_gas=0), vm.chain_context, vm.previous_hashes
-        )
-        try:
-            # Not persisted, so nothing of it stays.
-            computation = state.apply_transaction(SpoofTransaction(unsigned, from_=sender))
-        except ValidationError as error:
-            raise _RpcError(-32000, str(error)) from error
-        if computation.is_error:
-            raise _failure(computation.error)
-        used = computation.get_gas_used() + computation.data_floor_gas
-        return computation.output, unsigned.intrinsic_gas + used
+    def _vm(self, block: object) -> Any:
+        return self._chain.get_vm(self._known(block).header)
 
     def _call(self, message: dict[str, str], block: object = "latest") -> str:
-        return _hex(self._execute(message, block)[0])
+        return _hex(simulate(self._vm(block), message, most_gas=_GAS_LIMIT)[0])
 
     def _estimate_gas(self, message: dict[str, str], block: object = "latest") -> str:
-        used = self._execute({**message, "gas": hex(_GAS_LIMIT)}, block)[1]
-        # Mostly what it used is enough; a contract that looks at the gas left may want more.
-        least, enough = used, used * 64 // 63
-        while not self._suffices(message, block, enough):
-            least, enough = enough, min(enough * 2, _GAS_LIMIT)
-        while least > used and enough - least > enough // 16:
-            middle = (least + enough) // 2
-            if self._suffices(message, block, middle):
-                enough = middle
-            else:
-                least = middle
-        return hex(enough)
-
-    def _suffices(self, message: dict[str, str], block: object, gas: int) -> bool:
-        try:
-            self._execute({**message, "gas": hex(gas)}, block)
-        except _RpcError:
-            return gas >= _GAS_LIMIT
-        return True
-
-
-def _failure(error: VMError) -> _RpcError:
-    if isinstance(error, Revert):
-        output = error.args[0] if error.args and isinstance(error.args[0], bytes) else b""
-        return _RpcError(3, "execution reverted", _hex(output))
-    return _RpcError(-32000, f"execution reverted: {type(error).__name__} {error}")
+        return hex(estimate_gas(self._vm(block), message, most_gas=_GAS_LIMIT))
 
 
 def _raw(value: str) -> bytes:

@@ -7,10 +7,18 @@ from typing import Final
 
 import attrs
 import trio
+from web3.types import RPCResponse
 
+from channels.chain.json_values import shown
 from channels.chain.rpc import Block, Rpc
 
-__all__ = ["Endpoint", "EndpointStatus", "Standing"]
+__all__ = ["Endpoint", "EndpointStatus", "Standing", "may_be_elsewhere"]
+
+_ASK_THE_NEXT: Final = ("header not found", "unknown block", "block not found", "missing trie node")
+"""Refusals that only say that this endpoint does not have the block."""
+
+_MAY_BE_ELSEWHERE: Final = frozenset({"eth_getBlockByHash", "eth_getTransactionByHash"})
+"""Questions to which null may only mean that this endpoint lags."""
 
 _SHUNNED: Final = 4.0
 _SHUNNED_LONGEST: Final = 64.0
@@ -84,3 +92,11 @@ class Endpoint:
         standing = Standing.FORKED if forked else Standing.SILENT if shunned else Standing.GOOD
         trouble = self.status.trouble if forked or shunned else ""
         self.status = attrs.evolve(self.status, head=head, standing=standing, trouble=trouble)
+
+
+def may_be_elsewhere(method: str, answer: RPCResponse) -> bool:
+    """Whether an answer says no more than that this endpoint does not have what was asked for."""
+    error = answer.get("error")
+    if error:
+        return any(text in shown(error).lower() for text in _ASK_THE_NEXT)
+    return method in _MAY_BE_ELSEWHERE and answer.get("result") is None

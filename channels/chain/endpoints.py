@@ -7,7 +7,8 @@
   nothing, and one that invents one costs a read of the contract.
 - **Agreement** is checked at the newest block that each takes for final: who has another block
   there is outvoted, set aside and named; so is, of three or more, who alone is far ahead. Without
-  a majority nobody is, and ``trouble`` says so.
+  a majority nobody is, ``trouble`` says so, and each leads in its turn; so they do where they tell
+  of different events, channels or nonces. A head whose parent its endpoint lacks is made up.
 
 Source: design, protocol.md "Chain access", watchtower.md "Engine".
 """
@@ -21,9 +22,10 @@ from typing import Any, Final, cast
 import trio
 from web3.types import RPCEndpoint, RPCResponse
 
-from channels.chain.endpoint import Endpoint, EndpointStatus, Standing
+from channels.chain.endpoint import Endpoint, EndpointStatus, Standing, may_be_elsewhere
 from channels.chain.heads import Finality
 from channels.chain.json_values import shown
+from channels.chain.leading import Leadership
 from channels.chain.provider import open_provider
 from channels.chain.rpc import Block, BlockId, Provider, Rpc
 from channels.chain.tasks import open_tasks
@@ -34,14 +36,8 @@ from channels.protocol.eip712 import Address
 
 __all__ = ["EndpointPool", "EndpointStatus", "Standing", "open_endpoints"]
 
-_ASK_THE_NEXT: Final = ("header not found", "unknown block", "block not found", "missing trie node")
-"""Refusals that only say that this endpoint does not have the block."""
-
 _STUCK: Final = 60.0
 """Seconds without a newer block after which an endpoint says nothing about who is too far ahead."""
-
-_MAY_BE_ELSEWHERE: Final = frozenset({"eth_getBlockByHash", "eth_getTransactionByHash"})
-"""Questions to which null may only mean that this endpoint lags."""
 
 
 class EndpointPool:
@@ -58,6 +54,7 @@ class EndpointPool:
         finality: Finality,
         lag: int,
         patience: float,
+        turn: float,
     ) -> None:
         self.trouble: EndpointsDisagreeError | None = None
         self._nursery = nursery
@@ -65,7 +62,7 @@ class EndpointPool:
         self._lag = lag
         self._patience = patience
         self._anchor: Block | None = None
-        self._leader = ""
+        self._leadership = Leadership(lag=lag, turn=turn)
         self._endpoints = {
             name: Endpoint(
                 name=name,
@@ -88,7 +85,7 @@ class EndpointPool:
     @property
     def leader(self) -> str:
         """Name of the endpoint that reads go to."""
-        return self._leader
+        return self._leadership.name
 
     @property
     def sources(self) -> tuple[Rpc, ...]:
@@ -98,6 +95,7 @@ class EndpointPool:
     def disagree(self, about: str) -> None:
         """Note that endpoints gave different answers; shown until a survey finds them agreed."""
         self.trouble = EndpointsDisagreeError(f"the endpoints disagree about {about}")
+        self._leadership.doubt(trio.current_time())
 
     # ---- asking
 
@@ -111,6 +109,8 @@ class EndpointPool:
             return await self._broadcast(method, params)
         if method == "eth_getLogs" and {"blockHash", "address"} <= set(params[0]):
             return await self._all_logs(method, params)
+        if method == "eth_getTransactionCount" and isinstance(params[1], Mapping):
+            return await self._compared(method, params)
         return await self._first_answer(method, params)
 
     async def _first_answer(self, method: RPCEndpoint, params: Any) -> RPCResponse:
@@ -123,7 +123,7 @@ class EndpointPool:
                 failure = error
                 continue
             answer = found if answer is None else answer
-            if not _is_elsewhere(method, found):
+            if not may_be_elsewhere(method, found):
                 return found
         if answer is not None:
             return answer
@@ -146,7 +146,7 @@ class EndpointPool:
         """All endpoints, the leader first, then by what they are taken for."""
         return sorted(
             self._endpoints.values(),
-            key=lambda each: (_RANK[each.status.standing], each.name != self._leader),
+            key=lambda each: (_RANK[each.status.standing], each.name != self.leader),
         )
 
     def _believed(self) -> list[Endpoint]:
@@ -196,6 +196,18 @@ class EndpointPool:
             return refusal
         raise failure or EndpointError("there is no endpoint")
 
+    async def _compared(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        """The leader's answer, and a disagreement if others give another."""
+        believed = self._believed()
+        answers = await self._ask_all(believed, method, params)
+        ordered = (answers.get(each.name, {}) for each in believed)
+        told = [each for each in ordered if "result" in each]
+        if not told:
+            return await self._first_answer(method, params)
+        if any(each["result"] != told[0]["result"] for each in told):
+            self.disagree(f"what {method} tells of {params[0]}")
+        return told[0]
+
     async def _all_logs(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         asked = {name: bytes.fromhex(params[0][name][2:]) for name in ("blockHash", "address")}
         answers = await self._ask_all(self._believed(), method, params)
@@ -237,9 +249,14 @@ class EndpointPool:
             self.disagree(f"block {disputed}, which should be final")
 
     async def _look(self, endpoint: Endpoint) -> None:
-        found = await self._block(endpoint, "latest")
-        if found is not None:
-            endpoint.showed(found)
+        found, before = await self._block(endpoint, "latest"), endpoint.status.head
+        if found is None:
+            return
+        linked = before is not None and before.hash in (found.hash, found.parent_hash)
+        if not linked and found.number and await self._block(endpoint, found.parent_hash) is None:
+            endpoint.was_silent(f"does not have the block below its newest, {found.number}")
+            return
+        endpoint.showed(found)
 
     async def _block(self, endpoint: Endpoint, block: BlockId) -> Block | None:
         """A block as one endpoint tells it; None if it does not, and then it may be silent."""
@@ -309,7 +326,7 @@ class EndpointPool:
         return [each for each in self._endpoints.values() if each.status.standing in _BELIEVED]
 
     def _choose(self) -> None:
-        """Tell who lags, and follow the endpoint that is furthest ahead; change only for better."""
+        """Tell who lags, and choose who leads."""
         good = self._good()
         heads = {each.name: each.status.head.number for each in good if each.status.head}
         if not heads:
@@ -319,8 +336,7 @@ class EndpointPool:
             behind = furthest - heads.get(each.name, furthest)
             if behind > self._lag:
                 each.is_now(Standing.LAGGING, f"{behind} blocks behind")
-        if heads.get(self._leader, -1) < furthest - self._lag:
-            self._leader = next(name for name, head in heads.items() if head == furthest)
+        self._leadership.choose(heads, trio.current_time())
 
 
 _BELIEVED: Final = frozenset({Standing.GOOD, Standing.LAGGING})
@@ -332,13 +348,6 @@ _RANK: Final = {
 }
 
 
-def _is_elsewhere(method: str, answer: RPCResponse) -> bool:
-    error = answer.get("error")
-    if error:
-        return any(text in shown(error).lower() for text in _ASK_THE_NEXT)
-    return method in _MAY_BE_ELSEWHERE and answer.get("result") is None
-
-
 @asynccontextmanager
 async def open_endpoints(
     endpoints: Sequence[str | Provider],
@@ -347,6 +356,7 @@ async def open_endpoints(
     interval: float = 1.0,
     lag: int = 3,
     patience: float = 4.0,
+    turn: float = 30.0,
 ) -> AsyncIterator[EndpointPool]:
     """Use several endpoints as one while the block lasts.
 
@@ -356,6 +366,7 @@ async def open_endpoints(
         interval: seconds between surveys.
         lag: blocks behind the furthest from which on an endpoint counts as lagging.
         patience: seconds after which the next endpoint is asked.
+        turn: seconds for which each leads while they disagree.
 
     Raises:
         InvalidValueError: none given, or one twice.
@@ -379,6 +390,7 @@ async def open_endpoints(
                 finality=finality if finality is not None else Finality.tag(),
                 lag=lag,
                 patience=patience,
+                turn=turn,
             )
             await pool.survey()
             if not pool.leader:

@@ -8,8 +8,11 @@ within a wrapper's, and is found there by that hash.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Any, Final
+
+import trio
 
 from channels.chain.abi import TERMS_WORDS, Words, read_portfolio, read_state
 from channels.chain.artifacts import load_artifact
@@ -35,6 +38,8 @@ from channels.protocol.facts import (
 from channels.protocol.types import EMPTY_PORTFOLIO, Party, Portfolio, State
 
 __all__ = ["decode_event", "find_portfolio", "read_events"]
+
+_READERS: Final = 8
 
 
 def _party(words: Words) -> Party:
@@ -249,16 +254,37 @@ async def read_events(rpc: Rpc, logs: tuple[Log, ...]) -> tuple[ChainEvent, ...]
     Raises:
         EndpointError: no answer, or malformed logs.
     """
-    inputs: dict[bytes, bytes] = {}
-    events = []
-    for log in logs:
-        transaction_hash = log.transaction_hash
-        if log.topics and log.topics[0] in _WITH_INPUT and transaction_hash not in inputs:
-            transaction = await rpc.transaction(transaction_hash)
+    inputs = await _inputs(
+        rpc,
+        dict.fromkeys(
+            log.transaction_hash for log in logs if log.topics and log.topics[0] in _WITH_INPUT
+        ),
+    )
+    events = (decode_event(log, inputs.get(log.transaction_hash)) for log in logs)
+    return tuple(each for each in events if each is not None)
+
+
+async def _inputs(rpc: Rpc, hashes: Iterable[bytes]) -> dict[bytes, bytes]:
+    """Inputs of transactions, some at once: a block may hold a thousand disputes."""
+    waiting, found = deque(hashes), dict[bytes, bytes]()
+    failures: list[EndpointError] = []
+
+    async def fetch() -> None:
+        while waiting and not failures:
+            transaction_hash = waiting.popleft()
+            try:
+                transaction = await rpc.transaction(transaction_hash)
+            except EndpointError as error:
+                failures.append(error)
+                return
             if transaction is None:
-                raise EndpointError("the endpoint has a log but not its transaction")
-            inputs[transaction_hash] = transaction.data
-        event = decode_event(log, inputs.get(transaction_hash))
-        if event is not None:
-            events.append(event)
-    return tuple(events)
+                failures.append(EndpointError("the endpoint has a log but not its transaction"))
+                return
+            found[transaction_hash] = transaction.data
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(min(_READERS, len(waiting))):
+            nursery.start_soon(fetch)
+    if failures:
+        raise failures[0]
+    return found

@@ -164,6 +164,11 @@ class HeadFollower:
         """Whether this block is one of the kept ones, that is, between final and head."""
         return self.window.has(number, block_hash)
 
+    def kept(self, block_hash: bytes) -> Block | None:
+        """The block of this hash, if it is one of the kept ones."""
+        blocks = self.window.blocks.values()
+        return next((each for each in blocks if each.hash == block_hash), None)
+
     async def block_at(self, number: int) -> Block:
         """A block of the present chain by number, kept or fetched.
 
@@ -260,7 +265,10 @@ class HeadFollower:
     async def _extended(self, window: _Window, tip: Block) -> _Window:
         """The window moved to ``tip``. Changes nothing; may be abandoned halfway."""
         if tip.number < window.final.number:
-            raise EndpointError(f"the endpoint is back at block {tip.number}, long final")
+            text = f"the endpoint is back at block {tip.number}, long final"
+            if self._rpc.is_contested:  # two chains, and whose is shorter may be the honest one
+                raise ReorgTooDeepError(text)
+            raise EndpointError(text)
         blocks = dict(window.blocks)
         top = window.tip
         while tip.number - top.number > _FORWARD_GAP:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from channels.chain.fees import Bid
+from channels.chain.fees import Bid, Urgency
 from channels.errors import ContractRevertedError, TransactionFailedError
 from channels.protocol.eip712 import Address
 
@@ -32,6 +32,10 @@ class Intent:
     it then just does not revert. ``repeatable``: mined twice it does no more than once, so that a
     failed one is sent again before its failure is final. ``gas`` 0: estimated. ``fee_limit``: the
     most to pay per gas, wei; 0: as the fee policy says.
+
+    ``anyone``: it does not matter which of our accounts sends it. ``urgency``: by when it must be
+    mined; None: there is time. ``channel``: whom it is for; all that is sent for one channel may
+    cost ``budget`` wei together, 0: no bound but the fee policy.
     """
 
     name: str
@@ -42,6 +46,10 @@ class Intent:
     repeatable: bool = True
     gas: int = 0
     fee_limit: int = 0
+    anyone: bool = False
+    urgency: Urgency | None = None
+    channel: bytes = b""
+    budget: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -81,9 +89,13 @@ class JobRearmed(_JobUpdate):
 
 @attrs.frozen(kw_only=True)
 class JobStalled(_JobUpdate):
-    """The endpoint does not take it, for instance for want of funds. Tried again every block."""
+    """It cannot be sent, for instance for want of funds. Tried again at every block.
+
+    ``exhausted``: what it may cost does not buy it a place.
+    """
 
     reason: str
+    exhausted: bool = False
 
 
 @attrs.frozen(kw_only=True)

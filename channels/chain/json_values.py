@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from channels.errors import EndpointError
 
-__all__ = ["hexadecimal", "mapping", "number", "number_64", "parsed", "sequence", "shown", "words"]
-
-_MOST_NESTED: Final = 64
-_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+__all__ = ["hexadecimal", "mapping", "number", "number_64", "sequence", "shown", "words"]
 
 _MOST_SHOWN: Final = 400
 """Characters of an endpoint's own words that an error repeats."""
-
-
-def parsed(raw: bytes) -> object:
-    """JSON from outside, nested no deeper than any honest answer.
-
-    web3's dependencies raise Python's recursion limit so far that a parser overflows the stack of
-    the process first: whoever answers with brackets alone would end it.
-
-    Raises:
-        ValueError: not JSON in UTF-8, or nested too deeply.
-    """
-    text = raw.decode()
-    left = _STRING.sub(b"", raw).translate(None, delete=_NO_BRACKETS)
-    for _ in range(_MOST_NESTED):
-        if not left:
-            return json.loads(text)
-        left = left.replace(b"[]", b"").replace(b"{}", b"")
-    if left:
-        raise ValueError(f"nested more than {_MOST_NESTED} deep, or not JSON")
-    return json.loads(text)
 
 
 def shown(value: object) -> str:

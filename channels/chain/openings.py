@@ -13,7 +13,7 @@ from typing import Final
 
 import attrs
 
-from channels.chain.abi import TERMS_WORDS, Words
+from channels.chain.abi import TERMS_WORDS, Words, read_terms
 from channels.chain.events import decode_event
 from channels.chain.rpc import Rpc
 from channels.errors import ChannelsError, EndpointError
@@ -88,27 +88,7 @@ def find_terms(transaction_input: bytes, domain: Domain, opened: ChannelOpened) 
 
 
 def _read(data: bytes) -> Terms | None:
-    words = Words(data)
     try:
-        return Terms(
-            party_a=words.address(),
-            party_b=words.address(),
-            signer_a=words.address(),
-            signer_b=words.address(),
-            collateral=words.address(),
-            unit=words.unsigned(128),
-            oracle=words.address(),
-            dispute_window=words.unsigned(32),
-            cure_window=words.unsigned(32),
-            settlement_grace=words.unsigned(32),
-            max_price_age=words.unsigned(32),
-            max_mark_age=words.unsigned(32),
-            max_tenor=words.unsigned(32),
-            max_in_flight=words.unsigned(16),
-            stale_penalty=words.unsigned(128),
-            default_penalty_bps=words.unsigned(16),
-            risk_hash=words.word(),
-            salt=words.word(),
-        )
+        return read_terms(Words(data))
     except ChannelsError:
         return None  # the two addresses stood somewhere else

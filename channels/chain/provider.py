@@ -21,8 +21,8 @@ import httpx
 from web3.providers.async_base import AsyncJSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
-from channels.chain.json_values import parsed
 from channels.errors import EndpointError
+from channels.foreign_json import parse_json
 
 __all__ = ["TrioHTTPProvider", "open_provider"]
 
@@ -107,7 +107,7 @@ class TrioHTTPProvider(AsyncJSONBaseProvider):
                 f"{self._host} could not be asked {what}: {type(error).__name__}"
             ) from error
         try:
-            return parsed(raw)
+            return parse_json(raw)
         except ValueError as error:
             raise EndpointError(
                 f"{self._host} answered {what} with status {response.status_code} and no JSON"
@@ -147,6 +147,7 @@ async def open_provider(
     ``request_timeout`` is seconds for each of connecting, sending, reading a chunk and waiting for
     a free connection.
     """
-    limits = httpx.Limits(max_connections=16, max_keepalive_connections=8)
+    # As many as are ever open: to open one anew for a request costs more than the request.
+    limits = httpx.Limits(max_connections=16, max_keepalive_connections=16)
     async with httpx.AsyncClient(timeout=request_timeout, headers=headers, limits=limits) as client:
         yield TrioHTTPProvider(url, client)

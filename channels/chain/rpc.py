@@ -31,6 +31,7 @@ __all__ = [
     "BlockId",
     "BlockSignal",
     "CallFailedError",
+    "Contested",
     "Log",
     "Provider",
     "Receipt",
@@ -60,6 +61,15 @@ class BlockSignal(Protocol):
 
     async def wait_for_block(self, known: bytes) -> None:
         """Return as soon as the newest block is not ``known``."""
+
+
+@runtime_checkable
+class Contested(Protocol):
+    """A provider made of several, that knows when they disagree."""
+
+    @property
+    def trouble(self) -> Exception | None:
+        """What they disagree about."""
 
 
 class RpcRefusedError(EndpointError):
@@ -217,6 +227,11 @@ class Rpc:
 
     def __init__(self, provider: Provider) -> None:
         self.provider = provider
+
+    @property
+    def is_contested(self) -> bool:
+        """Whether there are several endpoints, and they disagree."""
+        return isinstance(self.provider, Contested) and self.provider.trouble is not None
 
     async def request(self, method: str, *params: object) -> Any:
         """Send one request and return its result.

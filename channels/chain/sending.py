@@ -13,6 +13,7 @@ import trio
 from channels.chain.accounts import TransactionSigner, UnsignedTransaction
 from channels.chain.fees import Bid, FeePolicy
 from channels.chain.jobs import Intent
+from channels.chain.market import read_market
 from channels.chain.reverts import explain
 from channels.chain.rpc import CallFailedError, Receipt, Rpc
 from channels.errors import InsufficientFundsError, TransactionFailedError
@@ -28,7 +29,7 @@ async def market_bid(rpc: Rpc, fee_limit: int = 0) -> Bid:
     """What to bid now, and no more than ``fee_limit`` wei per gas; 0: as the fee policy says."""
     block, fees = await rpc.block(), FeePolicy()
     base_fee = 0 if block is None else block.base_fee
-    return fees.first(base_fee, await rpc.priority_fee(), fee_limit or fees.limit)
+    return fees.first(await read_market(rpc, fees, base_fee), fee_limit or fees.limit)
 
 
 async def send_now(

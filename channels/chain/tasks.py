@@ -1,4 +1,4 @@
-"""Background tasks that end with the block they serve."""
+"""Background tasks that end with the block they serve, and waiting for one of several events."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-__all__ = ["open_tasks"]
+__all__ = ["first_of", "open_tasks"]
 
 
 @asynccontextmanager
@@ -31,3 +31,15 @@ async def open_tasks() -> AsyncIterator[trio.Nursery]:
         if failure is not None and group.exceptions == (failure,):
             raise failure from failure.__cause__
         raise
+
+
+async def first_of(*events: trio.Event) -> None:
+    """Wait until one of these is set."""
+    async with trio.open_nursery() as nursery:
+
+        async def wait(event: trio.Event) -> None:
+            await event.wait()
+            nursery.cancel_scope.cancel()
+
+        for event in events:
+            nursery.start_soon(wait, event)

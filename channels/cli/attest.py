@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import click
 
-from channels.cli.desk.options import run
+from channels.cli.desk.options import as_json, run, show
 from channels.errors import InvalidValueError, OurError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class _Options:
     listen: str
 
 
-@click.command()
+@click.command(short_help="Sign prices as an attester of an AttestedOracle.")
 @click.option(
     "--deployment",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -85,7 +85,14 @@ class _Options:
     show_default=True,
     help="Where everything signed is kept, so that nothing is signed twice. Never start anew.",
 )
-@click.option("--listen", metavar="HOST:PORT", default="127.0.0.1:7100", show_default=True)
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    default="127.0.0.1:7100",
+    show_default=True,
+    help="Where those who need prices ask for them.",
+)
+@as_json
 def attest(
     deployment: Path,
     oracle: str | None,
@@ -98,6 +105,7 @@ def attest(
     every: int,
     journal: Path,
     listen: str,
+    as_json: bool,
 ) -> None:
     """Sign a price feed as an attester of an AttestedOracle, and answer who asks. Until stopped.
 
@@ -120,10 +128,11 @@ def attest(
             journal=journal,
             listen=listen,
         ),
+        as_json,
     )
 
 
-async def _attest(options: _Options) -> None:
+async def _attest(options: _Options, machine: bool) -> None:
     from channels.chain.attestations import OracleDomain
     from channels.chain.deployments import load_deployment
     from channels.chain.tasks import open_tasks
@@ -169,7 +178,11 @@ async def _attest(options: _Options) -> None:
             journal, prices, [feed_id(each) for each in names], every=options.every
         )
         urls = await nursery.start(serve_attester, journal, options.listen)
-        click.echo(f"{checksum(signer.address)} attests {', '.join(names)} at {', '.join(urls)}")
+        show(
+            machine,
+            {"attester": checksum(signer.address), "feeds": list(names), "urls": list(urls)},
+            f"{checksum(signer.address)} attests {', '.join(names)} at {', '.join(urls)}",
+        )
         await service.run()
 
 

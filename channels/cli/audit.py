@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from channels.errors import ChannelsError, InvalidValueError
+from channels.cli.failing import failing
+from channels.cli.results import writing
+from channels.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from channels.audit import AuditReport, ChannelHistory
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["audit"]
 
 
-@click.command()
+@click.command(short_help="Verify the journal of STORE offline, and tell it in tables.")
 @click.argument("store", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--head",
@@ -40,13 +42,12 @@ def audit(store: Path, head: str | None, folder: Path | None, as_json: bool) -> 
     from channels.audit import audit as verify
     from channels.audit import write_tables
 
-    try:
+    with failing():
         report = verify(store, known=None if head is None else _head(head))
-    except ChannelsError as error:
-        raise click.ClickException(str(error)) from error
-    if folder is not None:
-        for history in report.histories:
-            write_tables(history, folder / history.channel.channel_id.hex())
+        if folder is not None:
+            with writing():
+                for history in report.histories:
+                    write_tables(history, folder / history.channel.channel_id.hex())
     if as_json:
         click.echo(json.dumps(_document(report), indent=2))
     else:
@@ -101,6 +102,8 @@ def _show(store: Path, report: AuditReport, folder: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from channels.cli.tables import print_table
+
     console = Console(soft_wrap=True)
     if report.histories:
         table = Table(title=f"Journal of {store.name}", title_justify="left")
@@ -117,7 +120,7 @@ def _show(store: Path, report: AuditReport, folder: Path | None) -> None:
                 *(str(row[name]) for name in ("nonce", "changes", "signatures", "positions")),
                 row["net_to_b"],
             )
-        console.print(table)
+        print_table(table)
     for finding in report.findings:
         where = f"entry {finding.seq}" if finding.seq else "at the end"
         console.print(f"[red]✗[/red] {where}: {finding.text}", highlight=False)

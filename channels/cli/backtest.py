@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,13 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from channels import __version__
-from channels.errors import ChannelsError
+from channels.cli.failing import failing
+from channels.cli.results import drawing, plot_option, writing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rich.progress import Progress
-
     from channels.backtest import Coverage, Market, Observation
 
 __all__ = ["backtest"]
@@ -39,7 +35,7 @@ _EXAMPLES: Final = (
 """The portfolios whose margins are shown one by one."""
 
 
-@click.command()
+@click.command(short_help="Test margin models, ours and others', on recorded markets.")
 @click.option(
     "--market",
     "paths",
@@ -63,11 +59,7 @@ _EXAMPLES: Final = (
     type=click.Path(file_okay=False, path_type=Path),
     help="Write coverage.csv, families.csv and observations.csv there.",
 )
-@click.option(
-    "--plot",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Draw misses against median margins: .png, .svg or .pdf. Needs the extra 'plot'.",
-)
+@plot_option("misses against median margins")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for machines.")
 def backtest(
     paths: Sequence[Path],
@@ -82,52 +74,24 @@ def backtest(
     Every snapshot gets the same portfolios. A portfolio that has lost more than its initial margin
     6, 12, 24 or 48 hours later, at the marks of then, is a miss.
     """
-    draw = None if plot is None else _drawing(plot)
+    from channels.backtest.report import write_all
+
+    draw = None if plot is None else drawing(plot, "channels.backtest.plot")
     began = time.monotonic()
-    try:
+    with failing():
         result = _Result(paths, every=every, seed=seed)
         files: dict[Path, bytes] = {}
         if folder is not None:
             files |= {folder / name: text.encode() for name, text in result.tables().items()}
         if plot is not None and draw is not None:
             files[plot] = draw(result.coverage, result.caption, plot.suffix[1:].lower())
-        _write(files)
-    except ChannelsError as error:
-        _failed(error, as_json=as_json)
-        raise SystemExit(1) from error
+        with writing():
+            write_all(files)
     document = result.document() | {"seconds": round(time.monotonic() - began, 1)}
     if as_json:
         print(json.dumps(document, indent=2))
     else:
         _show(document, list(files))
-
-
-def _drawing(plot: Path) -> Callable[[Sequence[Coverage], str, str], bytes]:
-    """Return what draws; asked before the work, for it may not be installed."""
-    try:
-        from channels.backtest.plot import FORMATS, draw
-    except ImportError as error:
-        raise click.UsageError(
-            "--plot needs matplotlib: pip install 'option-channels[plot]'"
-        ) from error
-    if plot.suffix[1:].lower() not in FORMATS:
-        raise click.BadParameter(
-            f"{plot.name} is none of {', '.join(FORMATS)}", param_hint="--plot"
-        )
-    return draw
-
-
-def _write(files: dict[Path, bytes]) -> None:
-    from channels.backtest.report import write_all
-    from channels.errors import StorageError
-
-    try:
-        write_all(files)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {error.filename}: {error.strerror}",
-            next_step="name a place that can be written to",
-        ) from error
 
 
 class _Result:
@@ -136,11 +100,13 @@ class _Result:
     def __init__(self, paths: Sequence[Path], *, every: int, seed: str) -> None:
         from channels.backtest import DEFAULT_MODELS, HORIZONS, coverage, run_backtest
         from channels.backtest.market import read_market
+        from channels.cli.progress import Bar
         from channels.errors import InvalidValueError
 
         self.models = [model.name for model in DEFAULT_MODELS]
         self.horizons = HORIZONS
-        with _bar() as bar:
+        bar = Bar()
+        with bar.shown:
             self.markets: list[Market] = []
             for path in paths:
                 bar.begin(f"reading {path.name}")
@@ -241,47 +207,6 @@ def _day(at: int) -> str:
     return datetime.fromtimestamp(at, UTC).date().isoformat()
 
 
-class _Bar:
-    """What is done now, and how much of it."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._task = progress.add_task("", total=None)
-
-    def begin(self, what: str, total: int | None = None) -> None:
-        """Say what is done from now on, and how many of it if that is known."""
-        self._progress.reset(self._task, description=what, total=total)
-
-    def advance(self) -> None:
-        """One more is done."""
-        self._progress.advance(self._task)
-
-
-@contextmanager
-def _bar() -> Iterator[_Bar]:
-    """Show a bar on a terminal, nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        yield _Bar(progress)
-
-
 def _show(document: dict[str, Any], written: Sequence[Path]) -> None:
     from rich.console import Console
     from rich.rule import Rule
@@ -353,16 +278,3 @@ def _examples_table(document: dict[str, Any], underlying: str) -> Any:
             *(f"{100 * margin:.2f}" for margin in each["margins"].values()),
         )
     return table
-
-
-def _failed(error: ChannelsError, *, as_json: bool) -> None:
-    if as_json:
-        found = {
-            "type": type(error).__name__,
-            "message": str(error),
-            "fault": error.fault,
-            "next_step": error.next_step,
-        }
-        print(json.dumps({"version": __version__, "error": found}, indent=2))
-    else:
-        click.echo(f"option-channels: {error}", err=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -15,12 +15,26 @@ from channels.cli.backtest import backtest
 from channels.cli.desk import COMMANDS
 from channels.cli.doctor import doctor
 from channels.cli.replay import replay
+from channels.cli.sections import SectionedGroup
 from channels.cli.tower import tower
 
 __all__ = ["main"]
 
+_SECTIONS: Final = {
+    "See it": ("demo", "replay", "backtest"),
+    "Begin": ("init", "card", "fund", "doctor"),
+    "Trade": ("open", "quote", "trade", "settle", "close"),
+    "Look": ("positions", "margin", "greeks", "audit"),
+    "Run": ("serve", "watch", "tower", "attest"),
+    "Deploy": ("deploy",),
+}
 
-@click.group()
+
+@click.group(
+    cls=SectionedGroup,
+    sections=_SECTIONS,
+    epilog="Every command takes --help; with --json it speaks to a machine, of its errors too.",
+)
 @click.version_option(__version__, prog_name="option-channels")
 def main() -> None:
     """Trade options with a counterparty in a state channel."""
@@ -38,7 +52,7 @@ for _command in COMMANDS:
     main.add_command(_command)
 
 
-@main.command()
+@main.command(short_help="Open, trade, get cheated, be paid: a channel's whole life.")
 @click.option(
     "--market",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -61,7 +75,7 @@ def demo(market: Path | None, rpc: str | None, two_processes: bool, as_json: boo
     raise SystemExit(run_demo(market=market, rpc=rpc, two_processes=two_processes, as_json=as_json))
 
 
-@main.command()
+@main.command(short_help="Deploy the contracts, at the same addresses on every chain.")
 @click.option(
     "--rpc",
     metavar="URL",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,11 +14,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from channels.errors import ChannelsError, InvalidValueError
+from channels.cli.failing import failing
+from channels.cli.results import drawing, plot_option, writing
+from channels.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from channels.cli.replaying.live import Screen
-    from channels.cli.replaying.run import Played, ReplayOptions
+    from channels.cli.replaying.run import ReplayOptions
     from channels.cli.replaying.tape import Tape
 
 __all__ = ["replay"]
@@ -27,7 +28,7 @@ __all__ = ["replay"]
 _DATE = click.DateTime(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"])
 
 
-@click.command()
+@click.command(short_help="Let makers and takers trade over a recorded market.")
 @click.option(
     "--market",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -56,11 +57,7 @@ _DATE = click.DateTime(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"])
     type=click.Path(file_okay=False, path_type=Path),
     help="Write trades, settlements, samples and all audit trails there.",
 )
-@click.option(
-    "--plot",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Draw profit and margin over time: .png, .svg or .pdf. Needs the extra 'plot'.",
-)
+@plot_option("profit and margin over time")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for machines.")
 def replay(
     market: Path | None,
@@ -83,24 +80,19 @@ def replay(
     the end every wallet's change is worked out from the trades alone. Needs the extra 'numpy'.
     Exit status 1 if anything does not reconcile.
     """
-    try:
-        with _store_folder(keep) as stores:
-            sound = _replay(
-                stores=stores,
-                market=market,
-                since=since,
-                until=until,
-                days=days,
-                options=_options(makers, takers, channels, seed),
-                folder=folder,
-                plot=plot,
-                as_json=as_json,
-            )
-    except* ChannelsError as group:
-        for error in _leaves(group):
-            click.echo(f"option-channels: {error}", err=True)
-        sound = False
-    sys.exit(0 if sound else 1)
+    with failing(), _store_folder(keep) as stores:
+        sound = _replay(
+            stores=stores,
+            market=market,
+            since=since,
+            until=until,
+            days=days,
+            options=_options(makers, takers, channels, seed),
+            folder=folder,
+            plot=plot,
+            as_json=as_json,
+        )
+    raise SystemExit(0 if sound else 1)
 
 
 def _options(makers: int, takers: int, channels: int | None, seed: str) -> ReplayOptions:
@@ -119,7 +111,8 @@ def _store_folder(keep: Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as name:
             yield Path(name)
         return
-    keep.mkdir(parents=True, exist_ok=True)
+    with writing():
+        keep.mkdir(parents=True, exist_ok=True)
     if any(keep.iterdir()):
         raise InvalidValueError(f"{keep} is not empty", next_step="name another folder")
     yield keep
@@ -144,8 +137,7 @@ def _replay(
     from channels.cli.replaying.report import ending, show, write_csv
     from channels.cli.replaying.run import play
 
-    if plot is not None:
-        _check_format(plot)
+    draw = None if plot is None else drawing(plot, "channels.cli.replaying.plot")
     began = time.perf_counter()
     with open_screen() as screen:
         tape = _tape(market, since, until, days, screen)
@@ -153,10 +145,13 @@ def _replay(
         played = trio.run(partial(play, tape, options, folder=stores, on_sample=screen.show))
     found = ending(tape, played, stores, seconds=time.perf_counter() - began)
     written: list[Path] = []
-    if folder is not None:
-        written += write_csv(found, played, folder)[:3]
-    if plot is not None:
-        written.append(_plot(plot, tape, played))
+    with writing():
+        if folder is not None:
+            written += write_csv(found, played, folder)[:3]
+        if plot is not None and draw is not None:
+            caption = f"{tape.name}: profit and margin of {len(played.balances)} traders"
+            plot.write_bytes(draw(played.samples, caption, plot.suffix[1:].lower()))
+            written.append(plot)
     if as_json:
         click.echo(json.dumps(found.document, indent=2))
     else:
@@ -189,29 +184,3 @@ def _tape(
 
 def _seconds(when: datetime | None) -> int | None:
     return None if when is None else int(when.replace(tzinfo=UTC).timestamp())
-
-
-def _check_format(path: Path) -> None:
-    try:
-        from channels.cli.replaying.plot import FORMATS
-    except ImportError as error:
-        raise click.UsageError("--plot needs matplotlib: install the extra 'plot'") from error
-    if path.suffix.removeprefix(".").lower() not in FORMATS:
-        raise click.UsageError(f"--plot {path}: give it one of the endings .{', .'.join(FORMATS)}")
-
-
-def _plot(path: Path, tape: Tape, played: Played) -> Path:
-    from channels.cli.replaying.plot import draw
-
-    caption = f"{tape.name}: profit and margin of {len(played.balances)} traders"
-    picture = draw(played.samples, caption, path.suffix.removeprefix(".").lower())
-    path.write_bytes(picture)
-    return path
-
-
-def _leaves(group: BaseExceptionGroup[ChannelsError]) -> Iterator[BaseException]:
-    for each in group.exceptions:
-        if isinstance(each, BaseExceptionGroup):
-            yield from _leaves(each)
-        else:
-            yield each

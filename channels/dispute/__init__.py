@@ -21,7 +21,7 @@ from channels.dispute.actions import (
 from channels.dispute.case import Policy
 from channels.dispute.decision import decide
 from channels.dispute.engine import Pace
-from channels.dispute.evidence import Evidence, Watched, evidence_of
+from channels.dispute.evidence import Evidence, Filing, Watched, evidence_of
 from channels.dispute.monitor import Monitor, open_monitor, watch_channels
 from channels.dispute.ports import PriceSource, SpotOffer
 from channels.dispute.reports import (
@@ -44,6 +44,7 @@ __all__ = [
     "DutyDone",
     "DutySubmitted",
     "Evidence",
+    "Filing",
     "Level",
     "Monitor",
     "NeedPrice",

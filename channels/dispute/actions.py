@@ -6,6 +6,7 @@ from enum import IntEnum
 
 import attrs
 
+from channels.chain.fees import Urgency
 from channels.dispute.runoff import Bucket
 from channels.protocol.calls import Call
 
@@ -42,6 +43,8 @@ class Duty(IntEnum):
     """Bring the oracle a price that another duty waits for."""
     RELEASE = 6
     """Have our own cash above the run-off lock paid."""
+    DISPUTE = 7
+    """File a dispute in the name of a signer that has authorised it."""
 
 
 class Level(IntEnum):
@@ -74,6 +77,8 @@ class AlertCode(IntEnum):
     MARGIN_UNWATCHED = 15
     MARGIN_CURED = 16
     SPOT_MISSING = 17
+    BUDGET_EXHAUSTED = 18
+    DISPUTE_NOT_FILED = 19
 
 
 Fact = tuple[str, int | str]
@@ -97,11 +102,15 @@ class Alert:
 
 @attrs.frozen(kw_only=True)
 class Submit:
-    """Have the chain do this. Asking again under the same ``key`` changes nothing."""
+    """Have the chain do this. Asking again under the same ``key`` changes nothing.
+
+    ``urgency``: by when it must be mined; None: there is time.
+    """
 
     duty: Duty
     call: Call
     key: bytes
+    urgency: Urgency | None = None
 
 
 @attrs.frozen(kw_only=True)

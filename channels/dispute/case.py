@@ -7,6 +7,7 @@ from functools import cached_property
 
 import attrs
 
+from channels.chain.fees import Urgency
 from channels.dispute.actions import Alert, AlertCode, Duty, Fact, Level, Submit
 from channels.dispute.evidence import Held, Watched
 from channels.dispute.margin_times import MarginTimes
@@ -36,6 +37,10 @@ class Policy:
     settle_patience: int = 600
     margin: bool = True
     least_release: int | None = None
+
+    def last_part(self, span: int) -> int:
+        """How much of a span is left when it becomes an emergency, seconds."""
+        return span * (100 - self.alert_percent) // 100
 
 
 def phase_at(view: ChannelView, time: int) -> OnChainPhase:
@@ -78,7 +83,7 @@ class Case:
 
     def last_part(self, span: int) -> int:
         """How much of a span is left when it becomes an emergency, seconds."""
-        return span * (100 - self.policy.alert_percent) // 100
+        return self.policy.last_part(span)
 
     @cached_property
     def margin_times(self) -> MarginTimes:
@@ -134,14 +139,26 @@ class Case:
         )
 
     def checkpoint(self, duty: Duty, newest: Held) -> Submit:
-        """Have ``newest`` recorded."""
+        """Have ``newest`` recorded, within its box and within the window."""
         # The machine of a peer in this process asks under the same key: one transaction for both.
         nonce = newest.state.nonce.to_bytes(8, "big")
         return Submit(
             duty=duty,
             call=Checkpoint(terms=self.watched.terms, newest=newest),
             key=b"checkpoint" + self.watched.channel_id + nonce,
+            urgency=self._urgency(newest),
         )
+
+    def _urgency(self, newest: Held) -> Urgency | None:
+        ends = [newest.state.valid_until] if newest.state.valid_until else []
+        opened = self.watched.affirm_by
+        if self.phase is OnChainPhase.DISPUTED:
+            ends.append(self.view.deadline)
+            opened = self.view.deadline - self.watched.terms.dispute_window
+        if not ends:
+            return None
+        deadline = min(ends)
+        return Urgency(opened=min(opened, deadline), deadline=deadline, stake=self.view.pot)
 
     def fresh_spots(self, feeds: Iterable[bytes]) -> dict[bytes, SpotFact] | None:
         """Those spots of ``feeds`` that the contract would take; None before all were asked for."""

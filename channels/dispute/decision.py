@@ -26,6 +26,7 @@ from channels.dispute.actions import (
 )
 from channels.dispute.case import Case, Policy
 from channels.dispute.evidence import Watched
+from channels.dispute.filing_duty import file_dispute
 from channels.dispute.margin_duty import call_margin, close_out, watch_our_call
 from channels.dispute.release_duty import release
 from channels.dispute.runoff import (
@@ -259,7 +260,7 @@ def _miss_portfolio(case: Case) -> Iterator[Action]:
 
 _TASKS: Final[dict[OnChainPhase, tuple[_Task, ...]]] = {
     OnChainPhase.NONE: (),
-    OnChainPhase.OPEN: (_watch_rivals, _watch_our_age, _record_boxed),
+    OnChainPhase.OPEN: (_watch_rivals, _watch_our_age, _record_boxed, file_dispute),
     OnChainPhase.DISPUTED: (
         _watch_rivals,
         _watch_our_age,

@@ -48,6 +48,15 @@ class Pace:
     stale_after: float = 120.0
 
 
+@attrs.frozen(kw_only=True)
+class _Failure:
+    """Why a channel could not be looked at; ``since`` by our clock, ``ours``: not the chain's."""
+
+    why: str
+    since: float
+    ours: bool
+
+
 class Engine:
     """All watched channels and the three tasks that see to them; `Monitor` is its face."""
 
@@ -62,7 +71,7 @@ class Engine:
         self._counter = DisputeCounter()
         self._unread: set[bytes] = set()
         self._unsaved: set[bytes] = set()
-        self._failing: dict[bytes, str] = {}
+        self._failing: dict[bytes, _Failure] = {}
         self._closed: set[bytes] = set()
         self._told: set[tuple[AlertCode, Level]] = set()
         self._taken: Head | None = None
@@ -100,7 +109,7 @@ class Engine:
         for key, error in loaded.damaged:
             self._alert(AlertCode.STORE_TROUBLE, str(error), level=Level.CRITICAL, channel=key)
         for watched in loaded.watched:
-            self.guards[watched.channel_id] = Guard(watched)
+            self.guards[watched.channel_id] = Guard(watched, restored=True)
         self._unread = set(self.guards)
         self._agenda.add_all(self.guards)
 
@@ -147,7 +156,7 @@ class Engine:
             async for update in updates:
                 guard = self._station.jobs.get(update.key)
                 if guard is not None and isinstance(update, JobStalled):
-                    guard.job_refused(update.key, update.reason)
+                    guard.job_refused(update.key, update.reason, exhausted=update.exhausted)
                 elif guard is not None and isinstance(update, JobFailed):
                     guard.job_refused(update.key, str(update.error))
 
@@ -244,13 +253,14 @@ class Engine:
             with trio.fail_after(self._pace.look_timeout):
                 outlook = await guard.look(head, reason, self._station)
         except (ChainError, OurError, trio.TooSlowError) as error:
-            self._keep_due(channel, f"{type(error).__name__}: {error}")
+            ours = isinstance(error, OurError)
+            self._keep_due(channel, f"{type(error).__name__}: {error}", ours=ours)
         except Exception as error:
             # One channel's fault, ours even, must not leave the others undefended.
             text = f"a bug in option-channels, tried again at every head: {error!r}"
             if channel not in self._failing:
                 self._alert(AlertCode.BUG, text, level=Level.CRITICAL, channel=channel)
-            self._keep_due(channel, text)
+            self._keep_due(channel, text, ours=True)
         else:
             if channel not in self.guards:
                 return
@@ -261,8 +271,10 @@ class Engine:
             self._agenda.set_timer(channel, outlook.timer)
             (self._closed.add if guard.closed else self._closed.discard)(channel)
 
-    def _keep_due(self, channel: bytes, why: str) -> None:
-        self._failing[channel] = why
+    def _keep_due(self, channel: bytes, why: str, *, ours: bool) -> None:
+        before = self._failing.get(channel)
+        since = trio.current_time() if before is None else before.since
+        self._failing[channel] = _Failure(why=why, since=since, ours=ours)
         self._agenda.at_each_head(channel, Reason.READ)
 
     async def _save(self) -> None:
@@ -310,14 +322,23 @@ class Engine:
         if not self._failing:
             self._told.difference_update((AlertCode.DUTY_DELAYED, each) for each in levels)
             return
-        channel, why = next(iter(self._failing.items()))
-        urgent = any(guard.disputed for each in self._failing if (guard := self.guards.get(each)))
+        channel, failure = next(iter(self._failing.items()))
+        urgent = any(self._presses(each, failed) for each, failed in self._failing.items())
         self._alert_once(
             AlertCode.DUTY_DELAYED,
             f"{len(self._failing)} channels could not be looked at, tried again at the next head; "
-            f"0x{channel.hex()}: {why}",
+            f"0x{channel.hex()}: {failure.why}",
             level=levels[urgent],
         )
+
+    def _presses(self, channel: bytes, failure: _Failure) -> bool:
+        """Whether a dispute goes unwatched, and for more than a block that was reorganised away."""
+        guard = self.guards.get(channel)
+        if guard is None or not guard.disputed:
+            return False
+        lasts = trio.current_time() - failure.since >= self._pace.stale_after
+        near = guard.in_last_part(self._chain.head.timestamp, self._station.policy)
+        return failure.ours or lasts or near
 
     def _alert(
         self,

@@ -18,12 +18,19 @@ import attrs
 from channels.errors import InvalidValueError, MessageError, SchemaVersionError, StorageError
 from channels.protocol.calls import CoSigned, CoSignedHash
 from channels.protocol.channel import Channel
-from channels.protocol.codec import HASH, PORTFOLIO, RISK, SIGNATURE, TERMS, pack, unpack
+from channels.protocol.codec import ADDRESS, HASH, PORTFOLIO, RISK, SIGNATURE, TERMS, pack, unpack
 from channels.protocol.facts import ChannelView
 from channels.protocol.ledger import Entry, Full
 from channels.protocol.schema import U64, enum, many, optional, struct, union
-from channels.protocol.signing import check_digest
-from channels.protocol.terms import Domain, RiskParams, Terms, channel_id, hash_risk_params
+from channels.protocol.signing import Signature, check_digest
+from channels.protocol.terms import (
+    DisputeAuthorisation,
+    Domain,
+    RiskParams,
+    Terms,
+    channel_id,
+    hash_risk_params,
+)
 from channels.protocol.types import (
     EMPTY_PORTFOLIO,
     MAX_POSITIONS,
@@ -37,6 +44,7 @@ __all__ = [
     "MAX_PORTFOLIOS",
     "RECORD_VERSION",
     "Evidence",
+    "Filing",
     "Held",
     "Watched",
     "check_evidence",
@@ -46,13 +54,16 @@ __all__ = [
     "start_watching",
 ]
 
-RECORD_VERSION: Final = 3
+RECORD_VERSION: Final = 4
 
 _WITHOUT_RISK: Final = 1
 """Record version before margin parameters were kept."""
 
 _WITHOUT_HASHES: Final = 2
 """Record version before a state could be known by its portfolio's hash alone."""
+
+_WITHOUT_FILINGS: Final = 3
+"""Record version before disputes were filed in a signer's name."""
 
 Held = CoSigned | CoSignedHash
 """A state with both signatures; of some, only the portfolio's hash is known."""
@@ -62,12 +73,24 @@ MAX_PORTFOLIOS: Final = 16
 
 
 @attrs.frozen(kw_only=True)
+class Filing:
+    """A dispute to file in a signer's name, from the chain time ``at`` on."""
+
+    authorisation: DisputeAuthorisation
+    signature: Signature
+    at: int
+
+
+@attrs.frozen(kw_only=True)
 class Evidence:
     """What somebody hands over about one channel: any of it may be old, and that does no harm.
 
     ``affirm_by`` asks for more than defence: from this chain time on the boxed state among
     ``states`` is put on chain, unless a permanent one at least as new has come. 0 does not ask.
     ``risk`` are the margin parameters that the terms commit to; without them nobody calls margin.
+    ``known`` is the nonce of its owner's newest state, proved or only recorded: a withdrawal's, or
+    one that the counterparty put on chain. ``filings`` are the disputes to file, all of them; None
+    says nothing of any.
     """
 
     terms: Terms
@@ -76,6 +99,8 @@ class Evidence:
     portfolios: tuple[Portfolio, ...] = ()
     affirm_by: int = 0
     risk: tuple[RiskParams, ...] = ()
+    known: int = 0
+    filings: tuple[Filing, ...] | None = None
 
 
 def evidence_of(channel: Channel) -> Evidence:
@@ -99,6 +124,7 @@ def evidence_of(channel: Channel) -> Evidence:
         states=tuple(states),
         portfolios=tuple(portfolios[:MAX_PORTFOLIOS]),
         risk=channel.risk,
+        known=ledger.nonce,
     )
 
 
@@ -134,7 +160,8 @@ class Watched:
     ``permanent`` is the newest permanent state, ``boxed`` the newest boxed one above that;
     ``rival`` another state at the nonce of either, which no honest pair of signers makes.
     ``portfolios`` are others that the chain may have recorded. ``risk`` are the margin parameters,
-    in the order of their feeds; empty as long as nobody has handed them over.
+    in the order of their feeds; empty as long as nobody has handed them over. ``filings`` are
+    disputes to file in a signer's name.
     """
 
     terms: Terms
@@ -146,6 +173,7 @@ class Watched:
     affirm_by: int = 0
     portfolios: tuple[Portfolio, ...] = ()
     risk: tuple[RiskParams, ...] = ()
+    filings: tuple[Filing, ...] = ()
 
     @property
     def permanent_nonce(self) -> int:
@@ -220,6 +248,8 @@ class Watched:
         if evidence.risk and not self.risk:
             ordered = tuple(sorted(evidence.risk, key=lambda each: each.feed))
             after = attrs.evolve(after, risk=ordered)
+        if evidence.filings is not None:
+            after = attrs.evolve(after, filings=evidence.filings)
         for each in evidence.states:
             if each.state.permanent:
                 after = after._with_permanent(each)
@@ -296,6 +326,9 @@ _CO_SIGNED: Final = union(
         1: (CoSignedHash, struct(CoSignedHash, _SEALED, SIGNATURE, SIGNATURE)),
     }
 )
+_FILING: Final = struct(
+    Filing, struct(DisputeAuthorisation, HASH, ADDRESS, U64, U64), SIGNATURE, U64
+)
 _STATES: Final = slice(3, 6)
 """Where the co-signed states stand among the fields."""
 _WATCHED: Final = struct(
@@ -309,6 +342,7 @@ _WATCHED: Final = struct(
     U64,
     many(PORTFOLIO, MAX_PORTFOLIOS),
     many(RISK, MAX_POSITIONS),
+    many(_FILING, len(Party)),
 )
 
 
@@ -331,7 +365,9 @@ def decode_watched(record: bytes) -> Watched:
             version, fields = _WITHOUT_HASHES, [*fields, []]
         if version == _WITHOUT_HASHES:
             tagged = [None if each is None else [_OPEN_TAG, *each] for each in fields[_STATES]]
-            version, fields = RECORD_VERSION, [*fields[:3], *tagged, *fields[6:]]
+            version, fields = _WITHOUT_FILINGS, [*fields[:3], *tagged, *fields[6:]]
+        if version == _WITHOUT_FILINGS:
+            version, fields = RECORD_VERSION, [*fields, []]
         if version != RECORD_VERSION:
             raise SchemaVersionError(
                 f"evidence of record version {version}, expected {RECORD_VERSION}"

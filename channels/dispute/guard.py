@@ -38,7 +38,7 @@ from channels.dispute.reports import DisputeFound, DutyDone, DutySubmitted, Repo
 from channels.dispute.runoff import Bucket, PriceFact
 from channels.dispute.shortfall import SpotFact
 from channels.errors import BugError, ChainError, InvalidValueError
-from channels.protocol.calls import CallMargin, Checkpoint, Release, Settle
+from channels.protocol.calls import CallMargin, Checkpoint, DisputeFor, Release, Settle
 from channels.protocol.facts import ChannelView, Head, OnChainPhase
 
 __all__ = ["Guard", "Outlook", "Station", "Voice"]
@@ -103,11 +103,41 @@ class _Asked:
     head_time: int
 
 
-class Guard:
-    """A watched channel. One task looks at it at a time."""
+@attrs.frozen(kw_only=True)
+class _Refusal:
+    """Why the chain does not take a transaction."""
 
-    def __init__(self, watched: Watched) -> None:
+    reason: str
+    exhausted: bool
+
+    def alert(self, channel_id: bytes, duty: Duty) -> Alert:
+        """Tell of it. Nothing is dropped."""
+        text = "the chain does not take our transaction; it is tried again at every head"
+        if self.exhausted:
+            text = (
+                "what it may cost does not buy our transaction a place: raise its budget, or wait"
+            )
+        return Alert(
+            level=Level.CRITICAL if duty is Duty.REFUTE else Level.WARNING,
+            code=AlertCode.BUDGET_EXHAUSTED if self.exhausted else AlertCode.DUTY_DELAYED,
+            text=text,
+            channel_id=channel_id,
+            facts=(("duty", duty.name), ("reason", self.reason)),
+        )
+
+
+class Guard:
+    """A watched channel. One task looks at it at a time.
+
+    ``known_nonce`` is that of its owner's newest state, as far as it has been told. ``restored``:
+    known from the store alone, of which the owner may have something newer to hand over.
+    """
+
+    def __init__(self, watched: Watched, *, restored: bool = False) -> None:
         self.watched = watched
+        self.known_nonce = 0
+        self._restored = restored
+        self._first_head = b""
         self.view: ChannelView | None = None
         self.read_number = -1
         self._read_hash = b""
@@ -115,7 +145,7 @@ class Guard:
         self._raised: frozenset[Alert] = frozenset()
         self._wanted: dict[bytes, float] = {}
         self._asked: dict[bytes, _Asked] = {}
-        self._refused: dict[bytes, str] = {}
+        self._refused: dict[bytes, _Refusal] = {}
         self._was = OnChainPhase.NONE
         self._trouble: ChainError | None = None
 
@@ -134,6 +164,13 @@ class Guard:
         """Whether it was in its window, when last read."""
         return self.view is not None and self.view.phase is OnChainPhase.DISPUTED
 
+    def in_last_part(self, time: int, policy: Policy) -> bool:
+        """Whether the window, when last read, is so far gone that help is called for."""
+        if self.view is None:
+            return False
+        window = self.watched.terms.dispute_window
+        return time >= self.view.deadline - policy.last_part(window)
+
     async def look(self, head: Head, reason: Reason, station: Station) -> Outlook:
         """Do what must be done at ``head``.
 
@@ -141,6 +178,7 @@ class Guard:
             ChainError: a read failed. Look again at the next head.
             OurError: the chain's own store did not take a job. Look again at the next head.
         """
+        self._first_head = self._first_head or head.hash
         if reason is Reason.READ or self.view is None:
             await self._read(head, station)
         actions = await self._decide(head, station)
@@ -150,7 +188,12 @@ class Guard:
             actions = await self._decide(head, station)
         submits = [each for each in actions if isinstance(each, Submit)]
         self._note_done(head, submits, station)
-        self._raise([each for each in actions if isinstance(each, Alert)], submits, station)
+        alerts = [each for each in actions if isinstance(each, Alert)]
+        missing = [each for each in alerts if each.code is AlertCode.EVIDENCE_MISSING]
+        early = bool(missing) and self._may_still_come(head)
+        if early or self.view is None or self.view.nonce <= self.known_nonce:
+            alerts = [each for each in alerts if each not in missing]
+        self._raise(alerts, submits, station)
         for each in submits:
             await self._submit(each, head, station)
         for wanted in actions:
@@ -158,15 +201,18 @@ class Guard:
                 await self._bring(wanted, head, station)
         if self._trouble is not None:
             raise self._trouble
-        waits = any(isinstance(each, NeedPrice | NeedSpot) for each in actions)
+        waits = early or any(isinstance(each, NeedPrice | NeedSpot) for each in actions)
         return Outlook(
             each_head=Reason.READ if submits else Reason.DECIDE if waits else None,
             timer=min((each.time for each in actions if isinstance(each, WakeAt)), default=None),
         )
 
-    def job_refused(self, key: bytes, reason: str) -> None:
-        """The chain does not take a transaction; told of at the next look, if still wanted then."""
-        self._refused[_duty_key(key)] = reason
+    def job_refused(self, key: bytes, reason: str, *, exhausted: bool = False) -> None:
+        """The chain does not take a transaction; told of at the next look, if still wanted then.
+
+        ``exhausted``: as what it may cost does not buy it a place.
+        """
+        self._refused[_duty_key(key)] = _Refusal(reason=reason, exhausted=exhausted)
 
     async def _read(self, head: Head, station: Station) -> None:
         view = await station.chain.view(self.watched.channel_id, head.hash)
@@ -220,18 +266,16 @@ class Guard:
                     self._trouble = error  # no defence rests on a spot: told once all else is done
         return actions
 
+    def _may_still_come(self, head: Head) -> bool:
+        """Whether this is the first head since a start: the owner may have more to hand over."""
+        return self._restored and head.hash == self._first_head
+
     def _raise(self, alerts: list[Alert], submits: list[Submit], station: Station) -> None:
         """Tell of what was not told at the last look."""
         now = {
             *alerts,
             *(
-                Alert(
-                    level=Level.CRITICAL if each.duty is Duty.REFUTE else Level.WARNING,
-                    code=AlertCode.DUTY_DELAYED,
-                    text="the chain does not take our transaction; it is tried again at every head",
-                    channel_id=self.watched.channel_id,
-                    facts=(("duty", each.duty.name), ("reason", self._refused[each.key])),
-                )
+                self._refused[each.key].alert(self.watched.channel_id, each.duty)
                 for each in submits
                 if each.key in self._refused
             ),
@@ -251,7 +295,7 @@ class Guard:
                 await station.chain.transactions.forget(key)
             station.jobs[key] = self
             try:
-                await station.chain.submit(submit.call, key=key)
+                await station.chain.submit(submit.call, key=key, urgency=submit.urgency)
             except InvalidValueError:
                 if submit.duty in _ONE_AT_A_TIME:
                     break  # under way on other scenarios: it has its effect, or it fails
@@ -300,6 +344,8 @@ class Guard:
         match call:
             case Checkpoint():
                 return view.nonce >= call.newest.state.nonce
+            case DisputeFor():
+                return view.phase is not OnChainPhase.OPEN
             case CallMargin():
                 return view.cure_end(call.party) > asked.head_time
             case Release():

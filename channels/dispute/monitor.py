@@ -120,11 +120,13 @@ class Monitor:
         guard.watched = guard.watched.with_evidence(
             evidence, time=self._chain.head.timestamp, recorded=guard.recorded_hashes
         )
+        guard.known_nonce = max(guard.known_nonce, evidence.known)
         if guard.view is None:
             self._engine.look_soon(channel, Reason.READ)
         elif (
             guard.view.phase is not OnChainPhase.OPEN
             or guard.watched.affirm_by
+            or guard.watched.filings
             or guard.watched.rival is not None
         ):
             self._engine.look_soon(channel, Reason.DECIDE)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from channels.chain.fees import Urgency
 from channels.chain.jobs import Intent, JobUpdate
 from channels.protocol.calls import Call
 from channels.protocol.eip712 import Address
@@ -132,8 +133,11 @@ class ChainPort(Protocol):
     def oracle(self, address: Address) -> OraclePort:
         """An oracle."""
 
-    async def submit(self, call: Call, *, key: bytes) -> None:
-        """Accept a call; on return it is stored and will be seen through to finality."""
+    async def submit(self, call: Call, *, key: bytes, urgency: Urgency | None = None) -> None:
+        """Accept a call; on return it is stored and will be seen through to finality.
+
+        ``urgency``: by when it must be mined; None: there is time.
+        """
 
     async def transact(self, intent: Intent, *, key: bytes) -> None:
         """Accept any other transaction, in the same way."""

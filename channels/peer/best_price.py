@@ -18,11 +18,13 @@ __all__ = ["BestPrice", "best_price"]
 
 @attrs.frozen(kw_only=True)
 class BestPrice:
-    """The best quote, to be taken before it expires; and what everybody answered, by channel id.
+    """The best quote, to be taken before it expires, its channel, and what everybody answered.
 
-    An answer is the premium we would pay, base units, or why there was none in time.
+    ``answers`` are by channel id, in the order asked: the premium we would pay, base units, or why
+    there was none in time.
     """
 
+    channel: PeerChannel
     quote: Quote
     answers: Mapping[bytes, int | ChannelsError | None]
 
@@ -94,7 +96,8 @@ async def best_price(
             f"none of {len(channels)} named a price within {wait:g} s",
             next_step="ask for a longer time, or for less",
         ) from cause
-    return BestPrice(quote=ranked[0][1], answers=answers)
+    channel, quote = ranked[0]
+    return BestPrice(channel=channel, quote=quote, answers=answers)
 
 
 async def _let_go(quote: Quote) -> None:

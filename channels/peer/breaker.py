@@ -169,7 +169,8 @@ class Breaker:
 
     def _disputed_elsewhere(self, runner: Runner) -> str:
         for identity, other in self._runners.items():
-            same = other.counterparty == runner.counterparty and other is not runner
-            if same and other.channel.phase is Phase.DISPUTED:
+            if other.channel.phase is not Phase.DISPUTED or other is runner:
+                continue
+            if other.counterparty == runner.counterparty:
                 return f"channel 0x{identity.hex()[:8]} with this counterparty is in dispute"
         return ""

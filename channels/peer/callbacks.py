@@ -12,7 +12,7 @@ import trio
 
 from channels.errors import ChannelsError, OurError
 
-__all__ = ["ask"]
+__all__ = ["ask", "ask_now"]
 
 T = TypeVar("T")
 
@@ -30,8 +30,22 @@ async def ask(what: str, question: Callable[[], Awaitable[T]], timeout: float) -
         except ChannelsError:
             raise
         except Exception as error:
-            raise OurError(
-                f"{what} raised {type(error).__name__}: {error}",
-                next_step="the error's __cause__ has the traceback",
-            ) from error
+            raise _raised(what, error) from error
     raise OurError(f"{what} did not answer within {timeout:g} s")
+
+
+def ask_now(what: str, question: Callable[[], T]) -> T:
+    """Ask what answers without waiting; errors as for `ask`."""
+    try:
+        return question()
+    except ChannelsError:
+        raise
+    except Exception as error:
+        raise _raised(what, error) from error
+
+
+def _raised(what: str, error: Exception) -> OurError:
+    return OurError(
+        f"{what} raised {type(error).__name__}: {error}",
+        next_step="the error's __cause__ has the traceback",
+    )

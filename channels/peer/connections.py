@@ -26,11 +26,8 @@ from channels.protocol.channel import Phase
 from channels.protocol.eip712 import Address
 from channels.protocol.events import Connected
 from channels.protocol.proofs import Role
-from channels.transport.addresses import TcpAddress, parse_address
 from channels.transport.backoff import Backoff
-from channels.transport.endpoints import StreamWrapper, connect, serve
 from channels.transport.link import Link
-from channels.transport.tls import ServerTls, dial_tls
 
 __all__ = ["CONNECT_TIMEOUT", "Connections", "reestablish"]
 
@@ -75,7 +72,7 @@ class Connections:
             InvalidValueError: the address is none.
             PeerTimeoutError: not reachable within ``timeout`` seconds; we go on trying.
         """
-        parse_address(address)
+        self._setup.network.check(address)
         if address not in self._dialled:
             self._dialled[address] = None
             self._nursery.start_soon(self._stay_connected, address)
@@ -96,28 +93,23 @@ class Connections:
         self, address: str, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Accept counterparties at ``address`` until cancelled."""
-        async with serve(
+        async with self._setup.network.serve(
             address,
             self._serve_link,
             limits=self._setup.limits,
-            wrap=ServerTls().wrap if self._secured(address) else None,
             on_error=lambda _, error: self._tell(NO_CHANNEL, error),
         ) as listening:
             self.listening = listening.address
             task_status.started()
             await trio.sleep_forever()
 
-    def _secured(self, address: str) -> bool:
-        """Whether TLS is spoken there: a Unix socket is private to its owner without it."""
-        return self._setup.tls and isinstance(parse_address(address), TcpAddress)
-
     async def _stay_connected(self, address: str) -> None:
         backoff = Backoff(longest=LONGEST_RETRY)
-        wrap: StreamWrapper | None = dial_tls if self._secured(address) else None
+        network, limits = self._setup.network, self._setup.limits
         while True:
             began = trio.current_time()
             try:
-                async with connect(address, limits=self._setup.limits, wrap=wrap) as link:
+                async with network.connect(address, limits=limits) as link:
                     await self._converse(link, address)
             except PeerError as error:
                 self._dialled[address] = error

@@ -8,12 +8,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from functools import partial
-from typing import Final
 
 import trio
 
 from channels.errors import IllegalCommandError, InvalidValueError
-from channels.peer.callbacks import ask
+from channels.peer.callbacks import ask_now
 from channels.peer.chain_watch import watch_chain
 from channels.peer.connections import Connections
 from channels.peer.credit_policy import BreakerPolicy, CreditPolicy
@@ -43,13 +42,10 @@ from channels.protocol.changes import Marks
 from channels.protocol.channel import Channel, Phase
 from channels.protocol.effects import Notice, Outcome
 from channels.protocol.events import ChainSeen, RestoredFromBackup, Resume
-from channels.protocol.types import Series
+from channels.protocol.types import Portfolio, Series
 from channels.storage import Store
 
 __all__ = ["Core"]
-
-MARKET_PATIENCE: Final = 10.0
-"""Seconds that a market source may take to answer."""
 
 
 class Core(ABC):
@@ -148,6 +144,12 @@ class Core(ABC):
             )
         return live_marks(self._setup.market, channel.portfolio, more, self.now())
 
+    def marks_objection(
+        self, channel: Channel, portfolio: Portfolio
+    ) -> tuple[m.Reason, str] | None:
+        """Why the marks the counterparty chose for ``portfolio`` are not ours, if they are not."""
+        return self._decisions.marks_objection(channel, portfolio)
+
     # -- channels
 
     def _adopt(self, channel: Channel) -> Runner:
@@ -173,6 +175,7 @@ class Core(ABC):
             submit=partial(self._submit, channel.channel_id),
             notify=self._on_notice,
             stored=self._stored,
+            now=self._setup.now,
             permit=None if self._desk is None else self._desk.permit,
         )
 
@@ -199,11 +202,7 @@ class Core(ABC):
         live = any(each.expiry > self.now() for each in channel.portfolio.positions)
         if self._setup.market is None or not live:
             return None
-
-        async def marks() -> Marks:
-            return self.marks_for(channel, ())
-
-        return await ask("the market", marks, MARKET_PATIENCE)
+        return ask_now("the market", lambda: self.marks_for(channel, ()))
 
     def _is_quoting(self, identity: bytes) -> bool:
         return self._outcomes[identity].asking or self._quoting.quoting(identity)
@@ -249,11 +248,13 @@ class Core(ABC):
             await self._distrust_all()
         self._kill_switch.resume()
         self._nursery.start_soon(self._defence.run)
-        await self._nursery.start(watch_chain, self._chain, self._watched, self._on_chain)
+        await self._nursery.start(
+            watch_chain, self._chain, self._watched, self._on_chain, self._nursery
+        )
         for runner in list(self._runners.values()):
             await self._tasks.guarded(runner.channel_id, partial(runner.feed, Resume()))
             await self._tasks.guarded(
-                runner.channel_id, partial(self._decisions.decline_forgotten, runner)
+                runner.channel_id, partial(self._decisions.take_up_forgotten, runner)
             )
         self._recoveries.resume()
         self._nursery.start_soon(self._duties.rounds.run)

@@ -159,6 +159,8 @@ class Credit:
         if not held.positions or marks.marked_at <= held.marked_at:
             book.news_since = None
             return False
+        if marks.marked_at > now + channel.timing.box:
+            return False  # no state takes marks so far ahead of the head: the next head looks again
         news = now - held.marked_at >= policy.remark_interval
         if not news and not self._moved(marks_of(held), marks):
             book.news_since = None
@@ -203,11 +205,15 @@ class Credit:
             return held
 
     async def _end_of_stale_marks(self, runner: Runner, book: _Book, now: int) -> bool:
-        """Dispute while the contract still takes a margin call on the marks there are."""
+        """Dispute while the contract still takes a margin call on the marks there are.
+
+        What has expired waits for its price, which no newer marks bring: only what lives counts.
+        """
         channel, policy = runner.channel, self.policy
+        live = any(each.expiry > now for each in channel.portfolio.positions)
         age = now - channel.portfolio.marked_at
         oldest = channel.terms.max_mark_age * policy.stale_marks // WAD
-        if not channel.portfolio.positions or age < oldest:
+        if not live or age < oldest:
             book.stale_since, book.told_stale = None, False
             return False
         if book.stale_since is None:

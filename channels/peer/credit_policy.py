@@ -23,7 +23,7 @@ _MOST_STALE: Final = WAD
 class CreditPolicy:
     """The schedule of marks, and what follows when they show a party short.
 
-    Args:
+    Attributes:
         remark_interval: seconds of chain time between scheduled re-marks.
         remark_spot_move: relative move of a spot, WAD, at which a re-mark does not wait.
         remark_vol_move: absolute move of a vol, WAD, at which a re-mark does not wait.
@@ -64,7 +64,7 @@ class CreditPolicy:
 class BreakerPolicy:
     """What stops a channel from trading; see `channels.peer.breaker`.
 
-    Args:
+    Attributes:
         price_age: seconds that our own marks may be older than our clock.
         jump: relative move of a spot between two looks, WAD, beyond which it is not believed.
         calm: seconds without another jump after which it is.

@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 
 from channels.errors import ChannelsError, LimitError, RejectedError
-from channels.peer.callbacks import ask
+from channels.peer.callbacks import ask, ask_now
 from channels.peer.handle import PeerChannel
 from channels.peer.marks import Disagreement, live_marks, marks_objection
 from channels.peer.quoting import Quoting
@@ -25,7 +25,7 @@ from channels.protocol.effects import (
     WithdrawalRequested,
 )
 from channels.protocol.events import Answer
-from channels.protocol.types import Portfolio
+from channels.protocol.types import Closing, Portfolio, State, Withdrawal
 
 __all__ = ["Decisions"]
 
@@ -83,8 +83,12 @@ class Decisions:
         portfolio, handle = asked.withdrawal.state.portfolio, self._handle(runner)
         try:
             objection = None
-            if any(each.expiry > self._setup.now() for each in portfolio.positions):
-                objection = await self._marks_objection(runner.channel, portfolio, Disagreement())
+            now = self._setup.now()
+            if any(each.expiry <= now for each in portfolio.positions):
+                # Nothing says what it will be paid: a withdrawal on its old marks may lose funds.
+                objection = m.Reason.MARGIN, "settle what has expired first"
+            elif portfolio.positions:
+                objection = self.marks_objection(runner.channel, portfolio, at=now)
         except ChannelsError as error:
             self._tell(runner.channel_id, error)
             objection = m.Reason.BUSY, "we cannot decide for now"
@@ -107,34 +111,47 @@ class Decisions:
         else:
             # The breaker moved while we decided, or the desk has no room: it is declined.
             with suppress(RejectedError, LimitError):
-                await handle.accept(proposal.nonce)
+                await handle.give_acceptance(proposal.nonce)
 
-    async def _marks_objection(
-        self, channel: Channel, portfolio: Portfolio, known: Disagreement
+    def marks_objection(
+        self,
+        channel: Channel,
+        portfolio: Portfolio,
+        known: Disagreement | None = None,
+        *,
+        at: int | None = None,
     ) -> tuple[m.Reason, str] | None:
-        """Why the marks of a portfolio are not ours, if they are not."""
+        """Why the marks of a portfolio are not ours, if they are not.
+
+        What has expired ``at`` that time, or now, keeps the marks it has: the market is not asked
+        for it.
+        """
         market, theirs = self._setup.market, marks_of(portfolio)
         if market is None:
             return m.Reason.MARKS, "no market data on our side"
+        at_time = self._setup.now() if at is None else at
 
-        async def judge() -> tuple[m.Reason, str] | None:
+        def judge() -> tuple[m.Reason, str] | None:
             return marks_objection(
                 self._setup.policy,
-                live_marks(market, channel.portfolio, theirs.series, self._setup.now()),
+                live_marks(market, channel.portfolio, theirs.series, at_time),
                 theirs,
                 held=marks_of(channel.portfolio),
                 known=known,
             )
 
-        return await ask("the market", judge, self._setup.timing.confirm_within)
+        return ask_now("the market", judge)
 
     async def _objection(
         self, channel: Channel, proposal: ProposalReceived
     ) -> tuple[m.Reason, str] | None:
-        known = Disagreement()
+        known, now = Disagreement(), self._setup.now()
+        at, marked_at = now, proposal.portfolio.marked_at
         if isinstance(proposal.change, Remark):
             known = self._disputed(channel.channel_id)
-        objection = await self._marks_objection(channel, proposal.portfolio, known)
+            if now - marked_at <= self._setup.policy.mark_age:
+                at = min(now, marked_at)  # an expiry may have passed while it was on its way
+        objection = self.marks_objection(channel, proposal.portfolio, known, at=at)
         if objection is not None:
             return objection
         patience = self._setup.timing.confirm_within
@@ -159,13 +176,28 @@ class Decisions:
                     return None
                 return m.Reason.DECLINED, "we did not ask for this trade"
 
-    async def decline_forgotten(self, runner: Runner) -> None:
-        """Decline what waited for a decision when we stopped: nobody decides it any more."""
+    async def take_up_forgotten(self, runner: Runner) -> None:
+        """Decline the proposal that waited for a decision when we stopped: nobody decides it now.
+
+        A Closing or a Withdrawal is decided on again: no void would free the side that asked, which
+        signs nothing else until its box has passed.
+        """
         waiting = (
             each
             for each in runner.channel.ledger.entries
-            if each.theirs is not None and each.mine is None and not each.declined
+            if each.theirs is not None
+            and each.mine is None
+            and not (each.declined or each.permanent)
         )
         first = next(waiting, None)
         if runner.channel.phase is Phase.RECEIVED and first is not None:
-            await self._handle(runner).decline(first.nonce, m.Reason.BUSY, "we started again")
+            match first.value:
+                case Closing():
+                    await self._accept_closing(runner, first.nonce)
+                case Withdrawal() as withdrawal:
+                    await self._decide_withdrawal(
+                        runner, WithdrawalRequested(withdrawal=withdrawal)
+                    )
+                case State():
+                    text = "we started again"
+                    await self._handle(runner).decline(first.nonce, m.Reason.BUSY, text)

@@ -17,9 +17,14 @@ from channels.protocol.changes import Change, Remark, Settlement, Trade
 from channels.protocol.channel import Phase
 from channels.protocol.effects import Deed
 from channels.protocol.halts import Halt
+from channels.protocol.ledger import Entry
 from channels.protocol.messages import MarginCall
-from channels.protocol.records import decode_journal_entry, decode_journal_stands
-from channels.protocol.types import EMPTY_PORTFOLIO, Portfolio, State
+from channels.protocol.records import (
+    decode_journal_deposit,
+    decode_journal_entry,
+    decode_journal_stands,
+)
+from channels.protocol.types import EMPTY_PORTFOLIO, Portfolio, State, Withdrawal
 from channels.storage import JournalEntry, Store
 
 __all__ = ["BusinessEvent", "DropCopy", "EventKind", "Pulse"]
@@ -36,6 +41,8 @@ class EventKind(Enum):
     REMARK = "remark"
     SETTLEMENT = "settlement"
     MARGIN_CALL = "margin call"
+    DEPOSIT = "deposit"
+    WITHDRAWAL = "withdrawal"
     MODE = "mode"
     DISPUTE = "dispute"
     CLOSED = "closed"
@@ -56,6 +63,7 @@ class BusinessEvent:
     business events. ``time`` is our clock's when it was stored, nanoseconds since 1970. A trade, a
     re-mark and a settlement have the state's ``nonce``, ``change`` and ``portfolio``, seen from A.
     A mode and a margin call have what stands after it: ``halts``, ``call_made``, ``call_received``.
+    A deposit and a withdrawal have ``amounts``, base units of A and of B, once they are final.
     """
 
     sequence: int
@@ -69,6 +77,7 @@ class BusinessEvent:
     halts: tuple[Halt, ...] = ()
     call_made: MarginCall | None = None
     call_received: MarginCall | None = None
+    amounts: tuple[int, int] = (0, 0)
 
 
 class Pulse:
@@ -89,10 +98,11 @@ class Pulse:
 
 @attrs.define
 class _Known:
-    """Where a channel stood at the last event read."""
+    """Where a channel stood at the last event read, and the last Withdrawal that was signed."""
 
     portfolio: Portfolio
     phase: Phase
+    withdrawal: Withdrawal | None = None
 
 
 class DropCopy(AsyncIterator[BusinessEvent]):
@@ -144,7 +154,19 @@ class DropCopy(AsyncIterator[BusinessEvent]):
             kind=EventKind.MODE,
             phase=phase,
         )
+        if deed is Deed.CLOSING:
+            known.withdrawal = _withdrawal(signed) or known.withdrawal
+        if deed is Deed.DEPOSITED:
+            return _deposit(event, entry)
         if deed in _MADE_FULL and signed and isinstance(signed[-1].value, State):
+            paid = known.withdrawal
+            if paid is not None and paid.nonce == signed[-1].nonce:
+                return attrs.evolve(
+                    event,
+                    kind=EventKind.WITHDRAWAL,
+                    nonce=paid.nonce,
+                    amounts=(paid.amount_a, paid.amount_b),
+                )
             portfolio, change = signed[-1].value.portfolio, signed[-1].change
             # What the chain recorded first comes again with its Confirm: it is one change.
             again = portfolio == known.portfolio
@@ -189,10 +211,23 @@ class DropCopy(AsyncIterator[BusinessEvent]):
         newest = self._store.newest_entry
         full = newest(entry.channel_id, map(int, _MADE_FULL), before=entry.seq)
         last = newest(entry.channel_id, map(int, Deed), before=entry.seq)
+        closing = newest(entry.channel_id, [int(Deed.CLOSING)], before=entry.seq)
+        signed = () if closing is None else decode_journal_entry(closing.body)[2]
         portfolio, phase = EMPTY_PORTFOLIO, Phase.ASKED
         if full is not None:
             value = decode_journal_entry(full.body)[2][-1].value
             portfolio = value.portfolio if isinstance(value, State) else portfolio
         if last is not None:
             phase = decode_journal_entry(last.body)[1]
-        return _Known(portfolio, phase)
+        return _Known(portfolio, phase, _withdrawal(signed))
+
+
+def _withdrawal(signed: tuple[Entry, ...]) -> Withdrawal | None:
+    return next((each.value for each in signed if isinstance(each.value, Withdrawal)), None)
+
+
+def _deposit(event: BusinessEvent, entry: JournalEntry) -> BusinessEvent | None:
+    paid_in = decode_journal_deposit(entry.body)
+    if paid_in is None or not (paid_in.a or paid_in.b):
+        return None  # less than we knew of: what was paid out is told of as a withdrawal
+    return attrs.evolve(event, kind=EventKind.DEPOSIT, amounts=(paid_in.a, paid_in.b))

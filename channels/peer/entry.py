@@ -8,13 +8,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-import trio
-
+from channels.chain.tasks import open_tasks
 from channels.dispute import Monitor
 from channels.peer.chain_watch import Chain
 from channels.peer.credit_policy import BreakerPolicy, CreditPolicy
 from channels.peer.desk import DeskPolicy
 from channels.peer.makers import Maker
+from channels.peer.network import Network, SocketNetwork
 from channels.peer.peer import Peer
 from channels.peer.policy import (
     MarkSource,
@@ -28,7 +28,7 @@ from channels.peer.session import LIMITS
 from channels.peer.settling import SettlementPolicy
 from channels.peer.setup import PeerSetup
 from channels.protocol.channel import Timing
-from channels.protocol.signing import Signer
+from channels.protocol.signing import LocalSigner, Signer
 from channels.storage import Store, open_store
 from channels.transport.limits import LinkLimits
 
@@ -37,6 +37,10 @@ __all__ = ["open_peer"]
 DEFAULT_CREDIT: Final = CreditPolicy()
 DEFAULT_BREAKER: Final = BreakerPolicy()
 DEFAULT_SETTLEMENT: Final = SettlementPolicy()
+SIGNATURES_IN_A_BOX: Final = 12
+"""An Accept makes two, and has to be made within a third of the box."""
+WALLET_TIMEOUT: Final = 60.0
+"""Seconds for a signature on an Opening: a person may have to consent, and no channel waits."""
 
 
 @asynccontextmanager
@@ -59,6 +63,7 @@ async def open_peer(
     clock: Callable[[], float] = time.time,
     limits: LinkLimits = LIMITS,
     tls: bool = True,
+    network: Network | None = None,
     monitor: Monitor | None = None,
     sources: StateSource | None = None,
     desk: DeskPolicy | None = None,
@@ -67,10 +72,12 @@ async def open_peer(
     """Run a peer for the time of an ``async with``.
 
     Args:
-        signer: the session key that signs states.
+        signer: the session key that signs states; a signature that takes more than a twelfth of a
+            box fails with `SignerError`, and nothing is signed or sent.
         chain: an open `channels.chain.EthereumChain`.
         store: path of the database, or an open store.
-        wallet: the key that owns deposits and signs Openings; the signer itself unless given.
+        wallet: the key that owns deposits and signs Openings, within a minute; the signer itself
+            unless given.
         listen: address to accept counterparties on: ``host:port``, ``[::1]:port``, ``unix:/path``.
         market: our own marks; without them nothing is traded or re-marked.
         maker: names prices when a counterparty asks.
@@ -86,6 +93,7 @@ async def open_peer(
         limits: times and rates of every connection.
         tls: whether TCP goes over TLS 1.3; both peers must agree. Without it anybody on the way
             reads all, and can pass for either side. Unix sockets never do.
+        network: what others are reached over in place of sockets; `channels.testing` brings one.
         monitor: an open `channels.dispute.Monitor`: defends every channel of this peer.
         settlement: when we propose to settle what has expired, at ``settlement_price``; None: never
             by ourselves.
@@ -96,44 +104,39 @@ async def open_peer(
     Raises:
         StorageError: the database cannot be opened, or another process holds it.
     """
+    timing = Timing() if timing is None else timing
     setup = PeerSetup(
-        signer=signer,
-        wallet=signer if wallet is None else wallet,
+        signer=_in_time(signer, timing.box / SIGNATURES_IN_A_BOX),
+        wallet=_in_time(signer if wallet is None else wallet, WALLET_TIMEOUT),
         chain=chain,
         market=market,
         maker=maker,
         policy=RiskPolicy() if policy is None else policy,
-        timing=Timing() if timing is None else timing,
+        timing=timing,
         accept_opening=accept_opening,
         accept_trade=accept_trade,
         settlement_price=settlement_price,
         clock=clock,
         limits=limits,
-        tls=tls,
+        network=SocketNetwork(tls=tls) if network is None else network,
         monitor=monitor,
         desk=desk,
         settlement=settlement,
         sources=sources,
     )
-    failure: BaseException | None = None
     async with AsyncExitStack() as stack:
         if not isinstance(store, Store):
             store = await stack.enter_async_context(open_store(store))
-        try:
-            async with trio.open_nursery() as nursery:
-                peer = Peer(
-                    nursery=nursery, store=store, setup=setup, credit=credit, breaker=breaker
-                )
-                try:
-                    await peer.start(listen)
-                    yield peer
-                except BaseException as error:
-                    failure = error
-                    raise
-                finally:
-                    nursery.cancel_scope.cancel()
-        except BaseExceptionGroup as group:
-            # What the block raised is the caller's own; only our tasks' failures come as a group.
-            if failure is not None and group.exceptions == (failure,):
-                raise failure from failure.__cause__
-            raise
+        nursery = await stack.enter_async_context(open_tasks())
+        peer = Peer(nursery=nursery, store=store, setup=setup, credit=credit, breaker=breaker)
+        await peer.start(listen)
+        yield peer
+
+
+def _in_time(key: Signer, seconds: float) -> Signer:
+    """The key with a deadline: **one that hangs would hold up a channel's answer to a dispute**."""
+    if isinstance(key, LocalSigner):
+        return key  # in this process's memory: it cannot hang
+    from channels.signers.deadline import DeadlineSigner  # costs more than the peer itself
+
+    return DeadlineSigner(key, seconds)

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from channels.errors import InvalidValueError
-from channels.peer.makers import MakerQuote, QuoteRequest, reversed_legs
+from channels.peer.makers import MakerQuote, QuoteRequest, price_of_one, reversed_legs
 from channels.peer.policy import MarkSource
-from channels.pricing import position_price
 from channels.protocol.changes import Marks, SeriesMark
 from channels.protocol.messages import Leg
-from channels.protocol.types import Position, Series, feed_id, feed_name
-from channels.units import WAD, to_wad
+from channels.protocol.types import Series, feed_id, feed_name
+from channels.units import to_wad
 
 __all__ = ["FlatMarket", "SpreadMaker"]
 
@@ -125,14 +124,7 @@ class SpreadMaker:
         for leg in legs:
             mark = marks.series[leg.series]
             edge = self._edge if leg.quantity > 0 else -min(self._edge, mark.vol)
-            position = Position(
-                feed=leg.feed,
-                kind=int(leg.kind),
-                expiry=leg.expiry,
-                strike=leg.strike,
-                quantity=WAD,
-                vol=mark.vol + edge,
-                carry=mark.carry,
-            )
-            prices.append(position_price(position, marks.spots[leg.feed], marks.marked_at))
+            spot, at = marks.spots[leg.feed], marks.marked_at
+            one = price_of_one(leg, vol=mark.vol + edge, carry=mark.carry, spot=spot, at=at)
+            prices.append(one)
         return tuple(prices)

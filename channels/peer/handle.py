@@ -85,9 +85,13 @@ class PeerChannel(Trading):
             return await self._propose(build, timeout)
         except InvalidValueError:
             done = self._outcomes.settled.get((change.feed, expiry))
-            if done is None or done.change != change:
+            if done is None or not isinstance(done.change, Settlement):
                 raise
-            return done
+            if done.change.price != price:
+                raise InvalidValueError(
+                    f"settled already, at {done.change.price} and not at {price}"
+                ) from None
+            return self._confirmed(done, done.nonce, change, ours=False)
 
     async def deposit(self, amount: int, *, timeout: float = 600.0) -> None:
         """Top up our side by ``amount`` base units, and wait until it counts: until it is final.
@@ -117,13 +121,18 @@ class PeerChannel(Trading):
         has the box of a trade to be mined in; until then nothing else is signed.
 
         Raises:
-            InvalidValueError: nothing, or more than there is in cash.
+            InvalidValueError: nothing, or more than there is in cash; or what has expired is not
+                settled yet.
             MarginError: a party would not keep its initial margin.
             RejectedError: the peer did not sign, or the payment was not mined within its box.
             PeerTimeoutError: not final within ``timeout`` seconds: **it may still be paid**.
         """
         await self.wait_idle(timeout)
-        if any(each.expiry > self._peer.now() for each in self.portfolio.positions):
+        if any(each.expiry <= self._peer.now() for each in self.portfolio.positions):
+            raise InvalidValueError(
+                "expired positions wait to be settled", next_step="settle them, then withdraw"
+            )
+        if self.portfolio.positions:
             await self.remark()
         outcome = await self._runner.feed(events.RequestWithdrawal(ours=ours, theirs=theirs))
         nonce = proposed_nonce(outcome.channel)

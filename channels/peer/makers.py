@@ -11,13 +11,14 @@ from typing import Final, Protocol
 import attrs
 
 from channels.errors import InvalidValueError
+from channels.pricing import position_price
 from channels.protocol.changes import Marks, Trade, TradeLeg
 from channels.protocol.events import Draft
 from channels.protocol.messages import Leg
-from channels.protocol.types import Party, Portfolio
+from channels.protocol.types import Party, Portfolio, Position
 from channels.units import WAD
 
-__all__ = ["Maker", "MakerQuote", "QuoteRequest", "reversed_legs", "trade_draft"]
+__all__ = ["Maker", "MakerQuote", "QuoteRequest", "price_of_one", "reversed_legs", "trade_draft"]
 
 MAX_PRICE: Final = (1 << 128) - 1
 
@@ -71,6 +72,20 @@ class Maker(Protocol):
 
     async def __call__(self, request: QuoteRequest) -> MakerQuote | None:
         """A quote, or None for no price."""
+
+
+def price_of_one(leg: Leg, *, vol: int, carry: int, spot: int, at: int) -> int:
+    """Price of one unit of what a leg names, at this vol, carry and spot; all WAD."""
+    position = Position(
+        feed=leg.feed,
+        kind=int(leg.kind),
+        expiry=leg.expiry,
+        strike=leg.strike,
+        quantity=WAD,
+        vol=vol,
+        carry=carry,
+    )
+    return position_price(position, spot, at)
 
 
 def reversed_legs(legs: tuple[Leg, ...]) -> tuple[Leg, ...]:

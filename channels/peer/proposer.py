@@ -50,9 +50,7 @@ class Proposer(Standing):
                     continue
                 nonce = proposed_nonce(outcome.channel)
                 with self._outcomes.change(nonce) as answer:
-                    notice = await answer.get(deadline)
-                if notice is None:
-                    break
+                    notice = await answer.wait()
                 if not isinstance(notice, ProposalLapsed):
                     return self._confirmed(notice, nonce, draft.change, ours=True)
                 if not (notice.overtaken or collided(self.state, nonce)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -16,6 +17,9 @@ from channels.errors import (
     InvalidValueError,
     LimitError,
     MarginError,
+    SignerError,
+    SigningRefusedError,
+    StorageError,
 )
 from channels.peer.callbacks import ask
 from channels.peer.desk import Desk
@@ -28,14 +32,18 @@ from channels.peer.tasks import Tasks, Tell
 from channels.protocol import messages as m
 from channels.protocol.changes import Trade
 from channels.protocol.channel import Channel, Phase
+from channels.protocol.checks import check_legs, told_of_halt
 from channels.protocol.effects import Notice, QuoteRequested
 from channels.protocol.eip712 import keccak
 from channels.protocol.events import CancelProposals, Draft, RefuseQuote, SendQuote
+from channels.protocol.halts import Mode
 
 __all__ = ["Quoting"]
 
 MAX_QUOTING: Final = 16
 """Requests for quotes in one channel that may wait for the owner's code."""
+MOST_HEARD: Final = 64
+"""Newest requests of one channel that are known again: over two connections each comes twice."""
 
 
 class Quoting:
@@ -60,6 +68,7 @@ class Quoting:
         self._tell = tell
         self._book = QuoteBook()
         self._asked: dict[bytes, set[bytes]] = {}
+        self._heard: dict[bytes, deque[bytes]] = {}
 
     def quoting(self, identity: bytes) -> bool:
         """Whether a request for a quote waits for the owner's code in a channel."""
@@ -115,9 +124,11 @@ class Quoting:
 
     def _on_request(self, runner: Runner, request: m.RequestForQuote) -> None:
         identity = runner.channel_id
-        asked = self._asked.setdefault(identity, set())
-        if request.request_id in asked:
+        heard = self._heard.setdefault(identity, deque(maxlen=MOST_HEARD))
+        if request.request_id in heard:
             return
+        heard.append(request.request_id)
+        asked = self._asked.setdefault(identity, set())
         work: Callable[[], Awaitable[object]] = partial(self._quote, runner, request)
         if len(asked) >= MAX_QUOTING:
             refuse = RefuseQuote(request_id=request.request_id, reason=m.Reason.BUSY)
@@ -129,8 +140,16 @@ class Quoting:
     async def _quote(self, runner: Runner, request: m.RequestForQuote) -> None:
         refuse = RefuseQuote(request_id=request.request_id, reason=m.Reason.DECLINED)
         try:
-            with trio.move_on_after(min(request.time_to_live, self._setup.timing.confirm_within)):
-                # New marks under way would make a quote on the old ones worthless.
+            objection = _objection(runner.channel, request, self._setup.now())
+            if objection is not None:
+                reason, text = objection
+                await runner.feed(attrs.evolve(refuse, reason=reason, text=text))
+                return
+            # New marks under way would make a quote on the old ones worthless. Half of the time is
+            # left to name a price in, or to say that there is none.
+            with trio.move_on_after(
+                min(request.time_to_live / 2, self._setup.timing.confirm_within)
+            ):
                 await runner.wait_until(lambda channel: channel.phase is not Phase.PROPOSED)
             quote = await self._price(runner.channel, request)
             if quote is None:
@@ -139,13 +158,11 @@ class Quoting:
                 await self._send(runner, quote)
                 work = partial(self._expire, runner, request.request_id, quote.expires_at)
                 self._tasks.start(runner.channel_id, work)
-        except LimitError:
-            # Our own figures stay here: they would tell of our other counterparties.
-            text = "beyond a limit of ours"
-            await runner.feed(attrs.evolve(refuse, reason=m.Reason.LIMIT, text=text))
-        except ChannelsError:
-            await runner.feed(attrs.evolve(refuse, reason=m.Reason.BUSY))
-            raise
+        except Exception as error:
+            reason, text = _why_not(runner.channel, error)
+            await runner.feed(attrs.evolve(refuse, reason=reason, text=text))
+            if not isinstance(error, LimitError):  # that the desk has told the owner
+                raise
         finally:
             self._asked[runner.channel_id].discard(request.request_id)
 
@@ -208,6 +225,40 @@ class Quoting:
                 with suppress(IllegalCommandError):  # answered already
                     await runner.feed(CancelProposals(nonce=each.nonce))
                 return
+
+
+def _objection(
+    channel: Channel, request: m.RequestForQuote, now: int
+) -> tuple[m.Reason, str] | None:
+    """Why no maker need be asked, if so."""
+    if channel.mode is Mode.HALTED:
+        return m.Reason.LIMIT, told_of_halt(channel)
+    try:
+        check_legs(channel, request.legs, now)
+    except InvalidValueError as error:
+        return m.Reason.INVALID, str(error)
+    return None
+
+
+def _why_not(channel: Channel, error: Exception) -> tuple[m.Reason, str]:
+    """What the peer is told where we cannot quote.
+
+    Never our own figures or faults: they would tell of our other counterparties, or how to cause
+    them again.
+    """
+    match error:
+        case LimitError():
+            return m.Reason.LIMIT, "beyond a limit of ours"
+        case InvalidValueError() if channel.mode is not Mode.NORMAL:
+            return m.Reason.LIMIT, told_of_halt(channel)
+        case MarginError():
+            return m.Reason.MARGIN, "a party would not meet its initial margin"
+        case IllegalCommandError() | SigningRefusedError():
+            return m.Reason.BUSY, "something else is in flight"
+        case StorageError() | SignerError():
+            return m.Reason.BUSY, ""
+        case _:
+            return m.Reason.DECLINED, ""
 
 
 def _drafts(

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
 
-from channels.chain.client import EthereumChain
-from channels.chain.openings import FoundOpening, find_openings
 from channels.errors import ChannelsError
 from channels.peer.callbacks import ask
 from channels.peer.runner import Runner
@@ -28,6 +26,10 @@ from channels.protocol.facts import OnChainPhase
 from channels.protocol.terms import Opening, RiskParams, hash_risk_params
 from channels.protocol.types import Party
 from channels.storage import AppendJournal, PutChannel, Store
+
+if TYPE_CHECKING:
+    from channels.chain.client import EthereumChain
+    from channels.chain.openings import FoundOpening
 
 __all__ = ["Recoveries", "StateSource", "recover_channels"]
 
@@ -133,6 +135,9 @@ async def recover_channels(
         EndpointError: no answer, or a log without its transaction.
         StorageError: not stored; run it again.
     """
+    # Importing web3 takes longer than all of this package; a peer without this call needs none.
+    from channels.chain.openings import find_openings
+
     known = store.channels()
     sets = {hash_risk_params(each): each for each in risk}
     final = chain.head.final_number

@@ -6,6 +6,7 @@ channel and no other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final
@@ -23,6 +24,9 @@ from channels.protocol.channel import OPEN_PHASES, Channel, Phase
 from channels.protocol.effects import ChangeConfirmed, Notice
 
 __all__ = ["Rounds"]
+
+LOOK_GAP: Final = 0.25
+"""Seconds between the looks at a channel that is re-marked without end."""
 
 _LOOKED_AT: Final = OPEN_PHASES | {Phase.DISPUTED}
 
@@ -53,17 +57,35 @@ class Rounds:
         self._interval = interval
         self._looking: set[bytes] = set()
         self._again: set[bytes] = set()
+        self._due: set[bytes] = set()
+        self._looked_at: dict[bytes, float] = {}
 
     def on_notice(self, runner: Runner, notice: Notice) -> None:
-        """Look at once where new marks stand or positions are settled: more may be due.
+        """Look soon where new marks stand or positions are settled: more may be due.
 
-        A trade can wait for the next head: it met margin.
+        At once, unless the last look was less than `LOOK_GAP` ago. A trade can wait for the next
+        head: it met margin.
         """
         if not isinstance(notice, ChangeConfirmed):
             return
         settled = self._settling is not None and isinstance(notice.change, Settlement)
         if settled or isinstance(notice.change, Remark):
-            self.look(runner.channel_id)
+            self._look_soon(runner.channel_id)
+
+    def _look_soon(self, identity: bytes) -> None:
+        if identity in self._due:
+            return
+        wait = self._looked_at.get(identity, -math.inf) + LOOK_GAP - trio.current_time()
+        if wait <= 0:
+            self.look(identity)
+        else:
+            self._due.add(identity)
+            self._tasks.start(identity, partial(self._look_after, wait, identity))
+
+    async def _look_after(self, wait: float, identity: bytes) -> None:
+        await trio.sleep(wait)
+        self._due.discard(identity)
+        self.look(identity)
 
     def look(self, identity: bytes) -> None:
         """Look at one channel now, or again as soon as the look under way is done."""
@@ -73,6 +95,7 @@ class Rounds:
             self._again.add(identity)
         else:
             self._looking.add(identity)
+            self._looked_at[identity] = trio.current_time()
             self._tasks.start(identity, partial(self._look, identity))
 
     def look_at_all(self) -> None:

@@ -52,9 +52,12 @@ class Runner:
         submit: Callable[[Call, bytes], None],
         notify: Callable[[Runner, Notice], None],
         stored: Callable[[Runner], None],
+        now: Callable[[], int],
         permit: Permit | None = None,
     ) -> None:
         self.channel = channel
+        self.counterparty: Final[Address] = channel.terms.signer(channel.side.other)
+        """The other side's signer."""
         self.outbound = outbound
         self._signer = signer
         self._wallet = wallet
@@ -62,6 +65,7 @@ class Runner:
         self._submit = submit
         self._notify = notify
         self._stored = stored
+        self._now = now
         self._permit = permit
         self._lock = trio.Lock()
         self._changed: trio.Event | None = None
@@ -70,11 +74,6 @@ class Runner:
     def channel_id(self) -> bytes:
         """The channel's identifier."""
         return self.channel.channel_id
-
-    @property
-    def counterparty(self) -> Address:
-        """The other side's signer."""
-        return self.channel.terms.signer(self.channel.side.other)
 
     async def feed(self, event: machine.Event, *, reply: Outbound | None = None) -> Outcome:
         """Step the channel by one event, and perform the effects.
@@ -90,7 +89,7 @@ class Runner:
         except trio.WouldBlock:
             await self._lock.acquire()
         try:
-            step = machine.step(self.channel, event)
+            step = machine.step(self.channel, event, now=self._now())
             permit = _FREE if self._permit is None else self._permit(self.channel, event, step)
             with permit:
                 signatures: list[Signature] = [await self._sign(each) for each in step.sign]
@@ -114,8 +113,7 @@ class Runner:
             raise InvalidValueError(f"a value that no message can hold: {error}") from error
         if batch:
             # Once signed, finish: a half-performed outcome would be a signature that we forgot.
-            with trio.CancelScope(shield=True):
-                await self._store.commit(batch)
+            await self._store.commit(batch, shield=True)
         self.channel = outcome.channel
         if batch:
             self._stored(self)
@@ -143,7 +141,9 @@ class Runner:
             AppendJournal(
                 channel_id=channel.channel_id,
                 kind=int(effect.deed),
-                body=records.encode_journal_entry(effect.deed, effect.entries, channel),
+                body=records.encode_journal_entry(
+                    effect.deed, effect.entries, channel, paid_in=effect.paid_in
+                ),
             )
             for effect in deeds
         )

@@ -21,7 +21,7 @@ from channels.peer.runner import Runner
 from channels.peer.tasks import Tell
 from channels.protocol.changes import Marks, Settlement
 from channels.protocol.channel import OPEN_PHASES, Channel, Phase
-from channels.protocol.effects import ChangeRejected, Notice
+from channels.protocol.effects import ChangeRejected, Notice, ProposalLapsed
 from channels.protocol.events import Draft, ProposeChange
 from channels.protocol.types import Party
 from channels.units import HOUR
@@ -36,7 +36,7 @@ PRICE_PATIENCE: Final = 10.0
 class SettlementPolicy:
     """When we propose to settle what has expired, in seconds of chain time.
 
-    Args:
+    Attributes:
         retry: between two proposals of one settlement.
         patience: that B leaves to A before it proposes itself.
         grace: after expiry, from which on an open settlement is told.
@@ -127,11 +127,19 @@ class Settling:
         return False
 
     def on_notice(self, runner: Runner, notice: Notice) -> None:
-        """Remember why the peer did not sign."""
-        if isinstance(notice, ChangeRejected):
-            for (identity, _, _), attempt in self._attempts.items():
-                if identity == runner.channel_id and attempt.tried_at is not None:
-                    attempt.missing = f"the counterparty: {notice.reason.name} {notice.text}"
+        """Remember why the peer did not sign; what another change overtook is proposed again."""
+        tried = (
+            attempt
+            for (identity, _, _), attempt in self._attempts.items()
+            if identity == runner.channel_id and attempt.tried_at is not None
+        )
+        match notice:
+            case ChangeRejected():
+                for each in tried:
+                    each.missing = f"the counterparty: {notice.reason.name} {notice.text}"
+            case ProposalLapsed(overtaken=True):
+                for each in tried:
+                    each.tried_at = None
 
     def _forget(self, identity: bytes, expired: set[tuple[bytes, int]]) -> None:
         for key in [each for each in self._attempts if each[0] == identity]:

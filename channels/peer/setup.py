@@ -10,6 +10,7 @@ from channels.dispute import Monitor
 from channels.peer.chain_watch import Chain
 from channels.peer.desk import DeskPolicy
 from channels.peer.makers import Maker
+from channels.peer.network import Network
 from channels.peer.policy import (
     MarkSource,
     OpeningDecision,
@@ -42,7 +43,7 @@ class PeerSetup:
     settlement_price: SettlementSource | None
     clock: Callable[[], float]
     limits: LinkLimits
-    tls: bool
+    network: Network
     monitor: Monitor | None
     sources: StateSource | None
     desk: DeskPolicy | None = None

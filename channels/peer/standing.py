@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from channels.desk.exposure import Exposure, exposures
 from channels.errors import PeerTimeoutError, RejectedError
 from channels.peer.waiting import Outcomes
 from channels.protocol.channel import Channel, Phase
 from channels.protocol.terms import Terms
-from channels.protocol.types import Party, Portfolio
+from channels.protocol.types import Party, Portfolio, feed_name
 
 if TYPE_CHECKING:
     from channels.peer.peer import Peer
@@ -67,6 +68,14 @@ class Standing:
     def margin(self) -> int:
         """Our initial margin, base units."""
         return self.portfolio.margin(self.side)
+
+    def greeks(self) -> dict[str, Exposure]:
+        """Our delta, gamma, vega and theta by feed name, at the portfolio's marks.
+
+        + = we gain when it rises; units as `channels.desk.exposure.Exposure` has them.
+        """
+        found = exposures(self.portfolio, self.side)
+        return {feed_name(feed): each for feed, each in found.items()}
 
     async def wait_open(self, timeout: float = 600.0) -> None:
         """Wait until both deposits are final on chain, and the peer sees it too.

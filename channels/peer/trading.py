@@ -30,13 +30,14 @@ from channels.protocol import events
 from channels.protocol import messages as m
 from channels.protocol.changes import MAX_LEGS, Marks, Trade, marks_of
 from channels.protocol.channel import Channel
+from channels.protocol.checks import told_of_halt
 from channels.protocol.effects import (
     ChangeConfirmed,
     ProposalReceived,
     QuoteDeclined,
 )
 from channels.protocol.halts import Mode
-from channels.protocol.types import Series
+from channels.protocol.types import Portfolio, Series, State
 
 __all__ = ["Trading"]
 
@@ -119,32 +120,18 @@ class Trading(Proposer):
         ``good_until``: Unix time up to which the peer means it; 0 if it named none.
 
         Raises:
-            RejectedError: it is past ``good_until``, or the circuit breaker does not let it pass;
-                it was declined.
+            RejectedError: it is past ``good_until``, its marks are not ours, or the circuit breaker
+                does not let it pass; it was declined.
             SigningRefusedError, MarginError, SignerError, InvalidValueError, LimitError: our own
                 rules, our key or our desk forbid it; it was declined.
             PeerTimeoutError: no Confirm in time; the boxed state goes to the chain by itself.
         """
         entry = self.state.ledger.entry(nonce)
         change = None if entry is None else entry.change
-        if good_until and not self._peer.takes_late_quotes and self._peer.now() > good_until:
-            await self.decline(nonce, m.Reason.LATE, "past its time to live")
-            raise RejectedError("the quote has expired; declined", next_step="ask for another")
+        if entry is not None and isinstance(entry.value, State):
+            await self._decline_strange_marks(nonce, entry.value.portfolio)
         with self._outcomes.change(nonce) as answer:
-            try:
-                await self._runner.feed(
-                    events.Answer(nonce=nonce, accept=True, now=self._peer.now())
-                )
-            except LimitError:
-                await self.decline(nonce, m.Reason.LIMIT, "beyond a limit of ours")
-                raise
-            except (SigningRefusedError, InvalidValueError, MarginError, SignerError) as error:
-                if isinstance(error, InvalidValueError) and self.state.mode is not Mode.NORMAL:
-                    await self.decline(nonce, m.Reason.LIMIT, str(error.args[0]))
-                    raise RejectedError(f"declined: {error.args[0]}") from error
-                with suppress(OurError):  # the same key signs the void
-                    await self.decline(nonce, m.Reason.BUSY, type(error).__name__)
-                raise
+            await self.give_acceptance(nonce, good_until=good_until)
             notice = await answer.get(trio.current_time() + timeout)
         if notice is None:
             raise PeerTimeoutError(
@@ -152,6 +139,29 @@ class Trading(Proposer):
                 next_step="the co-signed state goes on chain by itself",
             )
         return self._confirmed(notice, nonce, change, ours=False)
+
+    async def give_acceptance(self, nonce: int, *, good_until: int = 0) -> None:
+        """Accept as `accept` does, and leave it to the news what comes of it.
+
+        Raises:
+            RejectedError, SigningRefusedError, MarginError, SignerError, InvalidValueError,
+            LimitError: as for `accept`.
+        """
+        if good_until and not self._peer.takes_late_quotes and self._peer.now() > good_until:
+            await self.decline(nonce, m.Reason.LATE, "past its time to live")
+            raise RejectedError("the quote has expired; declined", next_step="ask for another")
+        try:
+            await self._runner.feed(events.Answer(nonce=nonce, accept=True, now=self._peer.now()))
+        except LimitError:
+            await self.decline(nonce, m.Reason.LIMIT, "beyond a limit of ours")
+            raise
+        except (SigningRefusedError, InvalidValueError, MarginError, SignerError) as error:
+            if isinstance(error, InvalidValueError) and self.state.mode is not Mode.NORMAL:
+                await self.decline(nonce, m.Reason.LIMIT, told_of_halt(self.state))
+                raise RejectedError(f"declined: {error.args[0]}") from error
+            with suppress(OurError):  # the same key signs the void
+                await self.decline(nonce, m.Reason.BUSY, "we cannot sign for now")
+            raise
 
     async def decline(
         self, nonce: int, reason: m.Reason = m.Reason.DECLINED, text: str = ""
@@ -161,11 +171,18 @@ class Trading(Proposer):
             events.Answer(nonce=nonce, accept=False, now=self._peer.now(), reason=reason, text=text)
         )
 
+    async def _decline_strange_marks(self, nonce: int, portfolio: Portfolio) -> None:
+        """Decline what is marked beyond our tolerance: its margins would not be what we need."""
+        objection = self._peer.marks_objection(self.state, portfolio)
+        if objection is not None:
+            await self.decline(nonce, *objection)
+            raise RejectedError(f"declined: {objection[1]}", next_step="ask for another quote")
+
     async def take_part(self, quote: ProposalReceived, part: Trade) -> ChangeConfirmed:
         """Turn a quote down and propose ``part`` of it, at its prices: see `Quote.accept`.
 
         Raises:
-            RejectedError: the quote has expired, or the peer declined.
+            RejectedError: the quote has expired, its marks are not ours, or the peer declined.
             PeerTimeoutError: no answer; see `propose_trade`.
         """
         held = marks_of(quote.portfolio)
@@ -187,6 +204,7 @@ class Trading(Proposer):
         if self._peer.now() > quote.expires_at:
             await self.decline(quote.nonce, m.Reason.LATE, "past its time to live")
             raise RejectedError("the quote has expired; declined", next_step="ask for another")
+        await self._decline_strange_marks(quote.nonce, quote.portfolio)
         await self.decline(quote.nonce, text="a part of it follows")
         return await self._propose(build, ANSWER_TIMEOUT)
 

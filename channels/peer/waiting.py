@@ -43,6 +43,12 @@ class Answer(Generic[T]):
             self._value = value
             self._event.set()
 
+    async def wait(self) -> T:
+        """Wait for the value."""
+        while self._value is None:
+            await self._event.wait()
+        return self._value
+
     async def get(self, deadline: float) -> T | None:
         """Wait for the value; None if there is none at ``deadline``, on Trio's clock."""
         with trio.move_on_at(deadline):
@@ -56,8 +62,8 @@ class Outcomes:
     def __init__(self) -> None:
         self._changes: dict[int, list[Answer[ChangeOutcome]]] = {}
         self._quotes: dict[bytes, Answer[QuoteOutcome]] = {}
-        self.settled: dict[tuple[bytes, int], ChangeConfirmed] = {}
-        """What was settled off chain since we started, by feed and expiry."""
+        self.settled: dict[tuple[bytes, int], ChangeConfirmed | RecordedOnChain] = {}
+        """What both signed to settle since we started, by feed and expiry."""
         self.not_opened = ""
         """Why the opening ended, if it did since we started."""
 
@@ -93,10 +99,12 @@ class Outcomes:
         """Wake whoever waits for this."""
         match notice:
             case ChangeConfirmed():
-                if isinstance(notice.change, Settlement):
-                    self.settled[notice.change.feed, notice.change.expiry] = notice
+                self._keep_settled(notice)
                 self._set(notice.proposal, notice)
-            case ChangeRejected() | RecordedOnChain():
+            case RecordedOnChain():
+                self._keep_settled(notice)
+                self._set(notice.nonce, notice)
+            case ChangeRejected():
                 self._set(notice.nonce, notice)
             case ProposalLapsed():
                 for nonce in notice.nonces:
@@ -105,6 +113,10 @@ class Outcomes:
                 self.not_opened = f"{notice.reason.name} {notice.text}".strip()
             case QuoteDeclined():
                 self._answer(notice.answer.request_id, notice)
+
+    def _keep_settled(self, notice: ChangeConfirmed | RecordedOnChain) -> None:
+        if isinstance(notice.change, Settlement):
+            self.settled[notice.change.feed, notice.change.expiry] = notice
 
     def offer(self, request_id: bytes, side: ProposalReceived) -> bool:
         """Hand one side of a quote to whoever asked; False if nobody waits."""

@@ -28,10 +28,10 @@ from channels.chain.attestations import (
     submission,
 )
 from channels.chain.jobs import Intent
-from channels.chain.json_values import parsed
 from channels.chain.oracles import AttestedOracleReader
 from channels.chain.rpc import Rpc
 from channels.errors import BadSignatureError, EndpointError, InvalidValueError
+from channels.foreign_json import parse_json
 from channels.prices.offers import Offer, offer_of
 from channels.prices.wire import read_attestations
 from channels.protocol.eip712 import Address, digest
@@ -179,7 +179,7 @@ class AttestationSource:
                 raw += chunk
                 if len(raw) > _MOST_BYTES:
                     raise InvalidValueError(f"an answer of over {_MOST_BYTES} bytes")
-        return read_attestations(parsed(raw))
+        return read_attestations(parse_json(raw))
 
 
 def _named(feed: bytes) -> str:

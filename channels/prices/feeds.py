@@ -6,7 +6,6 @@ know: no price is signed then.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal, InvalidOperation, localcontext
@@ -17,6 +16,7 @@ import httpx
 import trio
 
 from channels.errors import EndpointError, InvalidValueError
+from channels.foreign_json import parse_json
 from channels.protocol.types import feed_id, feed_name
 from channels.units import to_wad
 
@@ -91,7 +91,7 @@ class LinesFeed:
         name, now = feed_name(feed), self._clock()
         for line in reversed(await trio.to_thread.run_sync(self._tail)):
             try:
-                found = json.loads(line, parse_float=str)
+                found = parse_json(line.encode(), parse_float=str)
             except ValueError:
                 continue  # a line that is being written, or was cut at the beginning of the tail
             if isinstance(found, dict) and found.get("feed") == name:
@@ -137,7 +137,7 @@ class HttpFeed:
         try:
             response = await self._client.get(self._url.replace("{feed}", feed_name(feed)))
             response.raise_for_status()
-            found: Any = json.loads(response.content, parse_float=str)
+            found: Any = parse_json(response.content, parse_float=str)
             for key in self._path:
                 found = found[int(key)] if isinstance(found, list) else found[key]
             return _price(found, ".".join(self._path))

@@ -9,6 +9,8 @@ Source: design, risk.md "Margin", items 2 to 6.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
+from operator import add, mul
 from typing import Final
 
 import attrs
@@ -39,13 +41,22 @@ MAX_QUANTITY: Final = 1 << 112
 _DIGITALS: Final = (Kind.DIGITAL_CALL, Kind.DIGITAL_PUT)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class HeldSeries:
     """A series and how much of it A holds (+ = A is long), WAD."""
 
     series: SeriesRisk
     expiry: int
     quantity: int
+
+    @cached_property
+    def changes(self) -> tuple[int, ...]:
+        """Change of the holding's value to A in each of the `SCENARIOS` of the grid, WAD * WAD.
+
+        Raises:
+            PricingDomainError: a scenario moves the forward out of the domain.
+        """
+        return tuple([self.quantity * change for change in self.series.changes])
 
 
 @attrs.frozen(kw_only=True)
@@ -58,6 +69,9 @@ class Scenario:
     number: int
     node: Node | None = None
     outliving: bool = False
+
+
+_GRID: Final = tuple(Scenario(number=number) for number in range(SCENARIOS))
 
 
 @attrs.frozen(kw_only=True)
@@ -158,26 +172,34 @@ def shown(
         for each in held
         if each.series.outlives or not scenario.outliving
     )
-    return _weighed(scenario, max(0, -side * change)) + _short_minimum(held, spot, risk, side)
+    short = _short_minimum(_net_quantities(held), spot, risk, side)
+    return _weighed(scenario, max(0, -side * change)) + short
 
 
-def _short_minimum(held: Sequence[HeldSeries], spot: int, risk: RiskParamsLike, side: int) -> int:
+def _net_quantities(held: Sequence[HeldSeries]) -> list[int]:
+    """Return what A holds net of each kind, over all expiries still to come."""
+    net = [0] * len(Kind)
+    for each in held:
+        series = each.series
+        if series.tau > 0:
+            net[series.kind] += each.quantity
+    return net
+
+
+def _short_minimum(net: Sequence[int], spot: int, risk: RiskParamsLike, side: int) -> int:
     """Return item 6: options sold net, kind by kind, over all expiries still to come.
 
-    Calls and puts count at the spot, digitals at the 1.0 that they pay.
+    Calls and puts count at the spot, digitals at the 1.0 that they pay, forwards not at all.
     """
-    net = dict.fromkeys(Kind, 0)
-    for each in held:
-        if each.series.tau > 0:
-            net[Kind(each.series.kind)] += side * each.quantity
-    short = {kind: max(0, -total) for kind, total in net.items()}
-    exposure = (short[Kind.CALL] + short[Kind.PUT]) * spot
-    exposure += (short[Kind.DIGITAL_CALL] + short[Kind.DIGITAL_PUT]) * WAD
+    exposure = 0
+    for quantity, counts in zip(net, (spot, spot, WAD, WAD, 0), strict=True):
+        if side * quantity < 0:
+            exposure -= side * quantity * counts
     return divided_up(risk.short_minimum * exposure, WAD)
 
 
 class FeedRisk:
-    """The sums behind a feed's requirement, for both parties.
+    """The sums behind a feed's requirement: worked out once, for both parties.
 
     ``nodes`` are those of the positions given unless others are named.
 
@@ -193,73 +215,80 @@ class FeedRisk:
         nodes: Sequence[Node] | None = None,
     ) -> None:
         self._risk = risk
-        self._held = held
         self._spot = spot
         self.nodes = nodes_of(held, risk.price_range) if nodes is None else tuple(nodes)
+        at_nodes = [
+            Scenario(number=number, node=node)
+            for node in self.nodes
+            for number in range(len(node.scenarios))
+        ]
+        self._scenarios = (*_GRID, *at_nodes)
+        self._divisors = (*LOSS_DIVISORS, *[1] * len(at_nodes))
         near = [each for each in held if not each.series.outlives]
         far = [each for each in held if each.series.outlives]
-        self._outliving = self._changes(far)
-        self._all = [
-            (name, change + later)
-            for (name, change), (_, later) in zip(self._changes(near), self._outliving, strict=True)
-        ]
+        outliving = self._changes(far)
+        self._totals = [(outliving, False)]  # of everything, unless something does not outlive it
+        if near:
+            everything = list(map(add, self._changes(near), outliving))
+            self._totals = [(everything, False), (outliving, True)]
+        self._calendar, self._strike = _vol_charges(held, risk)
+        self._carry = _carry_charge(held)
+        self._net = _net_quantities(held)
 
-    def _changes(self, held: Sequence[HeldSeries]) -> list[tuple[Scenario, int]]:
+    def _changes(self, held: Sequence[HeldSeries]) -> list[int]:
         """Change of the holding's value to A in every scenario, of the grid and of the nodes."""
+        if not held:
+            return [0] * len(self._scenarios)
+        changes = list(map(sum, zip(*[each.changes for each in held], strict=True)))
         quantities = [each.quantity for each in held]
-        arrays = [each.series.changes for each in held]
-        columns = zip(*arrays, strict=True) if arrays else ((),) * SCENARIOS
-        result = [
-            (Scenario(number=number), sum(map(int.__mul__, quantities, column)))
-            for number, column in enumerate(columns)
-        ]
         for node in self.nodes:
-            by_series = [each.series.node_changes(node) for each in held]
-            for number in range(len(node.scenarios)):
-                column = (changes[number] for changes in by_series)
-                total = sum(map(int.__mul__, quantities, column))
-                result.append((Scenario(number=number, node=node), total))
-        return result
+            columns = zip(*[each.series.node_changes(node) for each in held], strict=True)
+            changes += [sum(map(mul, quantities, column)) for column in columns]
+        return changes
 
     def margin(self, side: int) -> FeedMargin:
         """Return what the feed requires of A (``side`` +1) or B (-1)."""
-        scan, worst = 0, None
-        for changes, outliving in ((self._all, False), (self._outliving, True)):
-            for name, change in changes:
-                loss = -side * change
-                if loss > scan and (weighed := _weighed(name, loss)) > scan:
-                    scan = weighed
-                    worst = attrs.evolve(name, outliving=True) if outliving else name
-        calendar, strike = self._vol_charges()
+        scan, worst, divisors, against = 0, None, self._divisors, -side
+        for changes, outliving in self._totals:
+            for place, change in enumerate(changes):
+                loss = against * change
+                if loss > scan and (weighed := divided_up(loss, divisors[place])) > scan:
+                    scan, worst = weighed, (place, outliving)
         return FeedMargin(
             scan=scan,
-            worst=worst,
-            calendar=calendar,
-            strike=strike,
-            carry=self._carry_charge(),
-            short_minimum=_short_minimum(self._held, self._spot, self._risk, side),
+            worst=None if worst is None else self._named(*worst),
+            calendar=self._calendar,
+            strike=self._strike,
+            carry=self._carry,
+            short_minimum=_short_minimum(self._net, self._spot, self._risk, side),
             im_factor=self._risk.im_factor,
         )
 
-    def _vol_charges(self) -> tuple[int, int]:
-        """Items 4: vol risk that offsets between the expiries, and within each."""
-        by_expiry: dict[int, int] = {}
-        gross = 0
-        for each in self._held:
-            change = each.quantity * each.series.changes[0]
-            by_expiry[each.expiry] = by_expiry.get(each.expiry, 0) + change
-            gross += abs(change)
-        within = sum(map(abs, by_expiry.values()))
-        between = within - abs(sum(by_expiry.values()))
-        return (
-            divided_up(self._risk.calendar * between, WAD),
-            divided_up(self._risk.strike * (gross - within), WAD),
-        )
+    def _named(self, place: int, outliving: bool) -> Scenario:
+        scenario = self._scenarios[place]
+        return attrs.evolve(scenario, outliving=True) if outliving else scenario
 
-    def _carry_charge(self) -> int:
-        """Item 5: a move of each expiry's carry by itself."""
-        by_expiry: dict[int, int] = {}
-        for each in self._held:
-            change = each.quantity * each.series.carry_change
-            by_expiry[each.expiry] = by_expiry.get(each.expiry, 0) + change
-        return sum(map(abs, by_expiry.values()))
+
+def _vol_charges(held: Sequence[HeldSeries], risk: RiskParamsLike) -> tuple[int, int]:
+    """Items 4: vol risk that offsets between the expiries, and within each."""
+    by_expiry: dict[int, int] = {}
+    gross = 0
+    for each in held:
+        change = each.changes[0]
+        by_expiry[each.expiry] = by_expiry.get(each.expiry, 0) + change
+        gross += abs(change)
+    within = sum(map(abs, by_expiry.values()))
+    between = within - abs(sum(by_expiry.values()))
+    return (
+        divided_up(risk.calendar * between, WAD),
+        divided_up(risk.strike * (gross - within), WAD),
+    )
+
+
+def _carry_charge(held: Sequence[HeldSeries]) -> int:
+    """Item 5: a move of each expiry's carry by itself."""
+    by_expiry: dict[int, int] = {}
+    for each in held:
+        change = each.quantity * each.series.carry_change
+        by_expiry[each.expiry] = by_expiry.get(each.expiry, 0) + change
+    return sum(map(abs, by_expiry.values()))

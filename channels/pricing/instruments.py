@@ -128,7 +128,7 @@ def parse_name(name: str) -> Instrument:
     """
     match = _NAME.fullmatch(name)
     if match is None or match["month"] not in _MONTHS:
-        raise InvalidValueError(f"{name!r} is no instrument's name such as ETH-27MAR26-3000-C")
+        raise InvalidValueError(f"{name!r} is no instrument's name such as ETH-USD-27MAR26-3000-C")
     try:
         when = datetime(
             2000 + int(match["year"]),

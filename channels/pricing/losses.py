@@ -19,6 +19,7 @@ from channels.units import WAD
 __all__ = ["BucketLoss", "largest_losses"]
 
 _SCALE: Final = WAD * WAD
+_CALL, _PUT, _DIGITAL_CALL, _DIGITAL_PUT, _FORWARD = map(int, Kind)
 
 
 @attrs.frozen(kw_only=True)
@@ -61,9 +62,10 @@ def largest_losses(positions: Iterable[PositionLike], unit: int) -> tuple[Bucket
 
 def _bucket_loss(feed: bytes, expiry: int, held: Sequence[PositionLike], unit: int) -> BucketLoss:
     least, most, net_upside = _extremes(held)
-    longs = sum(position.quantity > 0 for position in held if position.kind != Kind.FORWARD)
-    shorts = sum(position.quantity < 0 for position in held if position.kind != Kind.FORWARD)
-    forwards = sum(position.kind == Kind.FORWARD for position in held)
+    options = [position.quantity for position in held if position.kind != _FORWARD]
+    longs = len([quantity for quantity in options if quantity > 0])
+    shorts = len([quantity for quantity in options if quantity < 0])
+    forwards = len(held) - len(options)
     return BucketLoss(
         feed=feed,
         expiry=expiry,
@@ -95,35 +97,37 @@ def _extremes(held: Sequence[PositionLike]) -> tuple[int, int, int]:
     strike decides whether the least or the greatest holds at all.
     """
     value, slope = 0, 0  # the payoff at price 0 as approached by every series, and its slope
-    bends: dict[int, list[int]] = {}  # strike -> [change of slope, jump]
+    turns: dict[int, int] = {}  # change of slope at each strike
+    jumps: dict[int, int] = {}
     for position in held:
-        quantity, strike = position.quantity, position.strike
-        bend = bends.setdefault(strike, [0, 0])
-        match position.kind:
-            case Kind.CALL:
-                bend[0] += quantity
-            case Kind.PUT:
-                value += quantity * strike
-                slope -= quantity
-                bend[0] += quantity
-            case Kind.DIGITAL_CALL:
-                bend[1] += quantity * WAD
-            case Kind.DIGITAL_PUT:
-                value += quantity * WAD
-                bend[1] -= quantity * WAD
-            case Kind.FORWARD:
-                value -= quantity * strike
-                slope += quantity
-            case unknown:
-                raise PricingDomainError(f"kind {unknown} is none of channels.pricing.Kind")
+        kind, quantity, strike = position.kind, position.quantity, position.strike
+        turn = jump = 0
+        if kind == _CALL:
+            turn = quantity
+        elif kind == _PUT:
+            turn = quantity
+            value += quantity * strike
+            slope -= quantity
+        elif kind == _DIGITAL_CALL:
+            jump = quantity * WAD
+        elif kind == _DIGITAL_PUT:
+            jump = -quantity * WAD
+            value -= jump
+        elif kind == _FORWARD:
+            value -= quantity * strike
+            slope += quantity
+        else:
+            raise PricingDomainError(f"kind {kind} is none of channels.pricing.Kind")
+        turns[strike] = turns.get(strike, 0) + turn
+        if jump:
+            jumps[strike] = jumps.get(strike, 0) + jump
     at = 0
-    seen = [] if 0 in bends else [value]
-    for strike in sorted(bends):
-        turn, jump = bends[strike]
+    seen = [] if 0 in turns else [value]
+    for strike in sorted(turns):
         if strike > 0:
             seen.append(value + slope * (strike - 1 - at))
-        value += slope * (strike - at) + jump
+        value += slope * (strike - at) + jumps.get(strike, 0)
         seen.append(value)
-        slope += turn
+        slope += turns[strike]
         at = strike
     return min(seen), max(seen), slope

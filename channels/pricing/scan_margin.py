@@ -6,7 +6,7 @@ Source: design, risk.md "Margin"; this project's docs/explanation/pricing.md.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 
@@ -20,7 +20,7 @@ from channels.pricing.feed_margin import (
     divided_up,
     shown,
 )
-from channels.pricing.losses import largest_losses
+from channels.pricing.losses import BucketLoss, largest_losses
 from channels.pricing.margin import Margins
 from channels.pricing.portfolio import PositionLike, SpotLike, bucket_name
 from channels.pricing.risk_array import PriceMoves, SeriesRisk
@@ -33,6 +33,12 @@ _SCALE: Final = WAD * WAD
 _MAX_VALUE: Final = 1 << 127
 _MAX_MARGIN: Final = 2**128 - 1
 _MAX_CACHED: Final = 8192
+
+_Marked = tuple[bytes, int, int, int, int, int, int, int]
+"""A series and all that it is valued with."""
+
+_Key = TypeVar("_Key")
+_Kept = TypeVar("_Kept")
 
 
 @attrs.frozen(kw_only=True)
@@ -75,7 +81,8 @@ class ScanMargin:
     Positions that have expired by the time of the marks, and wait for their settlement price, count
     at their payoff at the spot, which the scan moves.
 
-    Arrays are kept per series and mark: a further trade at the same marks costs one array.
+    Arrays are kept per series and mark, and multiplied by the quantity held: a further trade at the
+    same marks costs one array, and of what it does not touch only the sums.
 
     Raises:
         InvalidValueError: a parameter out of bounds, or two sets for one feed.
@@ -86,7 +93,8 @@ class ScanMargin:
         self._moves = {
             feed: PriceMoves.of(params.price_range) for feed, params in self._risk.items()
         }
-        self._cache: dict[tuple[object, ...], SeriesRisk] = {}
+        self._series: dict[_Marked, SeriesRisk] = {}
+        self._holdings: dict[tuple[int, _Marked], HeldSeries] = {}
 
     def requirements(
         self,
@@ -125,10 +133,10 @@ class ScanMargin:
             PricingDomainError: an input out of the pricing domain, or moved out of it.
         """
         books = self.books(positions, spots, marked_at)
-        risks = _risks(books)
+        worth, risks, losses = _worth(books), _risks(books), largest_losses(positions, unit)
         return (
-            _party_margin(books, risks, positions, 1, unit),
-            _party_margin(books, risks, positions, -1, unit),
+            _party_margin(worth, risks, losses, 1, unit),
+            _party_margin(worth, risks, losses, -1, unit),
         )
 
     def explain_party(
@@ -147,7 +155,8 @@ class ScanMargin:
             PricingDomainError: an input out of the pricing domain, or moved out of it.
         """
         books = self.books(positions, spots, marked_at)
-        return _party_margin(books, _risks(books), positions, side, unit)
+        losses = largest_losses(positions, unit)
+        return _party_margin(_worth(books), _risks(books), losses, side, unit)
 
     def shown(
         self,
@@ -175,7 +184,7 @@ class ScanMargin:
                 raise InvalidValueError(f"no scenario for feed 0x{feed.hex()}")
             exact += shown(book.held, book.spot, book.risk, side, scenarios[feed])
             worth += book.worth
-        value, cap = _value_and_cap(positions, side, worth, unit)
+        value, cap = _value_and_cap(largest_losses(positions, unit), side, worth, unit)
         maintenance = divided_up(exact * unit, _SCALE)
         return value, _capped(maintenance, cap)
 
@@ -195,42 +204,51 @@ class ScanMargin:
             prices[spot.feed] = spot.price
         held: dict[bytes, list[HeldSeries]] = {}
         for position in positions:
-            feed, expiry = position.feed, position.expiry
-            for what, table in (("spot", prices), ("margin parameters", self._risk)):
-                if feed not in table:
-                    raise InvalidValueError(f"no {what} for {bucket_name(feed, expiry)}")
-            check_quantity(position.quantity)
-            series = self._series(position, prices[feed], at)
-            held.setdefault(feed, []).append(HeldSeries(series, expiry, position.quantity))
+            feed = position.feed
+            if feed not in held:
+                for what, table in (("spot", prices), ("margin parameters", self._risk)):
+                    if feed not in table:
+                        bucket = bucket_name(feed, position.expiry)
+                        raise InvalidValueError(f"no {what} for {bucket}")
+                held[feed] = []
+            held[feed].append(self._holding(position, prices[feed], at))
         return {
             feed: FeedBook(tuple(each), prices[feed], self._risk[feed])
             for feed, each in held.items()
         }
 
-    def _series(self, position: PositionLike, spot: int, at: int) -> SeriesRisk:
-        feed = position.feed
-        key = (
-            *(feed, position.kind, position.expiry, position.strike),
-            *(position.vol, position.carry, spot, at),
-        )
-        series = self._cache.get(key)
-        if series is None:
-            if len(self._cache) >= _MAX_CACHED:
-                self._cache.clear()
-            series = SeriesRisk.of(position, spot, at, self._risk[feed], self._moves[feed])
-            self._cache[key] = series
-        return series
+    def _holding(self, position: PositionLike, spot: int, at: int) -> HeldSeries:
+        feed, kind, expiry = position.feed, position.kind, position.expiry
+        quantity = position.quantity
+        marked = (feed, kind, expiry, position.strike, position.vol, position.carry, spot, at)
+        holding = self._holdings.get((quantity, marked))
+        if holding is None:
+            check_quantity(quantity)
+            series = self._series.get(marked)
+            if series is None:
+                series = SeriesRisk.of(position, spot, at, self._risk[feed], self._moves[feed])
+                _keep(self._series, marked, series)
+            holding = HeldSeries(series, expiry, quantity)
+            _keep(self._holdings, (quantity, marked), holding)
+        return holding
+
+
+def _keep(cache: dict[_Key, _Kept], key: _Key, value: _Kept) -> None:
+    """Keep what was worked out; of too much nothing is kept."""
+    if len(cache) >= _MAX_CACHED:
+        cache.clear()
+    cache[key] = value
 
 
 def _value_and_cap(
-    positions: Sequence[PositionLike], side: int, worth: int, unit: int
+    losses: Iterable[BucketLoss], side: int, worth: int, unit: int
 ) -> tuple[int, int | None]:
     """Return a party's value, rounded down, and its cap, None if a loss has no bound."""
     value = side * worth * unit // _SCALE
     if not -_MAX_VALUE < value < _MAX_VALUE:
         raise PricingDomainError(f"the portfolio's value of {value} does not fit 128 bits")
     most = 0
-    for bucket in largest_losses(positions, unit):
+    for bucket in losses:
         loss = bucket.loss_a if side > 0 else bucket.loss_b
         if loss is None:
             return value, None
@@ -250,27 +268,25 @@ def _risks(books: Mapping[bytes, FeedBook]) -> dict[bytes, FeedRisk]:
     return {feed: FeedRisk(book.held, book.spot, book.risk) for feed, book in books.items()}
 
 
+def _worth(books: Mapping[bytes, FeedBook]) -> int:
+    return sum(book.worth for book in books.values())
+
+
 def _party_margin(
-    books: Mapping[bytes, FeedBook],
+    worth: int,
     risks: Mapping[bytes, FeedRisk],
-    positions: Sequence[PositionLike],
+    losses: Iterable[BucketLoss],
     side: int,
     unit: int,
 ) -> PartyMargin:
-    worth = sum(book.worth for book in books.values())
     feeds = {feed: risk.margin(side) for feed, risk in risks.items()}
-    value, cap = _value_and_cap(positions, side, worth, unit)
-    initial, maintenance = (
-        divided_up(sum(each) * unit, _SCALE)
-        for each in (
-            (feed.initial for feed in feeds.values()),
-            (feed.maintenance for feed in feeds.values()),
-        )
-    )
+    value, cap = _value_and_cap(losses, side, worth, unit)
+    initial = sum(feed.initial for feed in feeds.values())
+    maintenance = sum(feed.maintenance for feed in feeds.values())
     return PartyMargin(
         feeds=feeds,
         value=value,
         cap=cap,
-        initial=_capped(initial, cap),
-        maintenance=_capped(maintenance, cap),
+        initial=_capped(divided_up(initial * unit, _SCALE), cap),
+        maintenance=_capped(divided_up(maintenance * unit, _SCALE), cap),
     )

@@ -6,8 +6,6 @@ are made. Nothing is signed that `channels.protocol.rules` has not passed.
 
 from __future__ import annotations
 
-from typing import Final
-
 import attrs
 
 from channels.errors import (
@@ -30,7 +28,6 @@ from channels.protocol.effects import (
     Outcome,
     PeerComplained,
     Persist,
-    ProposalLapsed,
     Send,
     Step,
     done,
@@ -38,25 +35,29 @@ from channels.protocol.effects import (
 from channels.protocol.events import (
     Answer,
 )
-from channels.protocol.ledger import Entry, Full
+from channels.protocol.ledger import Entry
+from channels.protocol.permanent import (
+    advance,
+    affirmed_by,
+    countersign,
+    lapsed,
+    may_sign,
+    resting_phase,
+    waits_for_head,
+)
 from channels.protocol.rules import Candidate
 from channels.protocol.signing import Signature, check_signature
-from channels.protocol.types import Closing, State, Withdrawal
+from channels.protocol.types import State
 
 __all__ = [
     "accept_change",
-    "advance",
     "on_confirm",
     "on_reject",
     "on_void",
     "reject",
-    "resting_phase",
     "take_accept",
     "void",
 ]
-
-FRESH_SLOTS: Final = 3
-"""A head older than this many slots is no ground to accept on."""
 
 
 def accept_change(channel: Channel, command: Answer, entry: Entry) -> Step:
@@ -105,7 +106,7 @@ def accept_change(channel: Channel, command: Answer, entry: Entry) -> Step:
         after = attrs.evolve(
             channel,
             phase=Phase.ACCEPTED,
-            ledger=channel.ledger.with_entry(boxed).with_entry(permanent),
+            ledger=channel.ledger.with_entry(boxed, permanent),
             outbox=(*channel.outbox, accept),
         )
         return Outcome(after, (Persist(Deed.ACCEPTED, (boxed, permanent)), Send(accept)))
@@ -115,7 +116,7 @@ def accept_change(channel: Channel, command: Answer, entry: Entry) -> Step:
 
 def _check_timeliness(channel: Channel, state: State, now: int) -> None:
     timing, head_time = channel.timing, channel.clock.head_time
-    if now - head_time > FRESH_SLOTS * timing.slot:
+    if now - head_time > timing.oldest_head:
         raise SigningRefusedError(
             f"our newest head is {now - head_time} s old", next_step="check the endpoint"
         )
@@ -145,7 +146,7 @@ def reject(channel: Channel, nonce: int, reason: m.Reason, text: str) -> Step:
             ledger = ledger.with_entry(attrs.evolve(each, declined=True))
     declined = attrs.evolve(channel, ledger=ledger)
     killer = _void_state(declined)
-    if _pays_out(declined, nonce) or not _may_sign(declined, killer):
+    if _pays_out(declined, nonce) or not may_sign(declined, killer):
         plain = m.Reject(
             channel_id=channel.channel_id,
             nonce=nonce,
@@ -181,14 +182,6 @@ def reject(channel: Channel, nonce: int, reason: m.Reason, text: str) -> Step:
 def _pays_out(channel: Channel, nonce: int) -> bool:
     entry = channel.ledger.entry(nonce)
     return entry is not None and not isinstance(entry.value, State)
-
-
-def _may_sign(channel: Channel, value: State | Closing | Withdrawal) -> bool:
-    try:
-        rules.check(Candidate(value=value), channel.circumstances)
-    except SigningRefusedError:
-        return False
-    return True
 
 
 def _quote_at(channel: Channel, nonce: int) -> bytes | None:
@@ -230,15 +223,16 @@ def void(channel: Channel) -> Step:
 def take_accept(channel: Channel, message: m.Accept, entry: Entry) -> Step:
     """Take the second signature on our proposal, and confirm its affirmation.
 
-    Where the rules forbid the Confirm (the box has passed, a dispute is on chain), the co-signed
-    boxed state is kept all the same: it is evidence.
+    Where the rules forbid the Confirm (the box has passed, a dispute is on chain, our head is old),
+    the co-signed boxed state is kept all the same: it is evidence.
     """
     state = entry.value
     if not isinstance(state, State) or message.affirmation is None:
         raise UnexpectedMessageError(f"an Accept of nonce {message.nonce} without affirmation")
     other = channel.side.other
     theirs = channel.terms.signer(other)
-    limit = channel.ledger.nonce + channel.terms.max_in_flight
+    # Rule 2 lets us sign one more: the void that we owe if this Accept comes too late.
+    limit = channel.ledger.nonce + channel.terms.max_in_flight - 1
     if (
         not other.leads(message.affirmation_nonce)
         or not state.nonce < message.affirmation_nonce <= limit
@@ -255,90 +249,17 @@ def take_accept(channel: Channel, message: m.Accept, entry: Entry) -> Step:
     check_signature(message.affirmation, channel.signable(affirmation), theirs)
     boxed = attrs.evolve(entry, theirs=message.signature, declined=False)
     half = Entry(value=affirmation, theirs=message.affirmation, change=entry.change)
-    accepted = attrs.evolve(channel, ledger=channel.ledger.with_entry(boxed).with_entry(half))
+    accepted = attrs.evolve(channel, ledger=channel.ledger.with_entry(boxed, half))
     try:
         rules.check(Candidate(value=affirmation), accepted.circumstances)
     except SigningRefusedError as refusal:
-        notice = Notify(PeerComplained(reason=m.Reason.LATE, text=f"late Accept: {refusal}"))
         owing = attrs.evolve(accepted, phase=Phase.PROPOSED)
-        return done(owing, Persist(Deed.ACCEPTED, (boxed, half)), notice)
-    return _countersign(accepted, half, ours=True, proposal=state.nonce)
-
-
-def _countersign(
-    channel: Channel, half: Entry, *, ours: bool, proposal: int = 0, notice: Notify | None = None
-) -> Step:
-    """Countersign a permanent state the rules have passed: it becomes F."""
-    state = half.value
-    if not isinstance(state, State):
-        raise UnexpectedMessageError("a Closing needs no Confirm")
-
-    def finish(signatures: tuple[Signature, ...]) -> Outcome:
-        confirm = m.Confirm(
-            channel_id=channel.channel_id, nonce=state.nonce, signature=signatures[0]
-        )
-        entry = attrs.evolve(half, mine=signatures[0])
-        after = advance(channel, entry, confirm)
-        told = notice or Notify(
-            ChangeConfirmed(
-                nonce=state.nonce,
-                proposal=proposal,
-                change=half.change,
-                ours=ours,
-                portfolio=state.portfolio,
-            )
-        )
-        lapsed = _lapsed(channel, after)
-        affirmed = channel.ledger.entry(proposal)
-        signed = (entry,) if affirmed is None else (affirmed, entry)
-        return Outcome(after, (Persist(Deed.FULL, signed), Send(confirm), told, *lapsed))
-
-    return Step((channel.signable(state),), finish)
-
-
-def advance(channel: Channel, entry: Entry, *sent: m.Message) -> Channel:
-    """F becomes ``entry``; what it passes is dead, and so are the messages about it."""
-    state = entry.value
-    if not isinstance(state, State):
-        raise UnexpectedMessageError("a Closing is never F")
-    ledger = channel.ledger.with_full(Full(state=state, mine=entry.mine, theirs=entry.theirs))
-    raised = attrs.evolve(channel, ledger=ledger, outbox=sent)
-    return attrs.evolve(raised, phase=resting_phase(raised))
-
-
-def _lapsed(before: Channel, after: Channel) -> tuple[Notify, ...]:
-    """Our unanswered proposals that another change has overtaken."""
-    nonces = tuple(
-        each.nonce
-        for each in before.ledger.entries
-        if each.change is not None
-        and each.mine is not None
-        and each.theirs is None
-        and not each.permanent
-        and each.nonce <= after.ledger.nonce
-        and before.side.leads(each.nonce)
-    )
-    return (Notify(ProposalLapsed(nonces=nonces, overtaken=True)),) if nonces else ()
-
-
-def resting_phase(channel: Channel) -> Phase:
-    """The open phase that our own signatures still alive put the channel in.
-
-    A permanent state of ours that carries F's portfolio harms nobody. Its Confirm is waited for
-    during one box and no longer: the peer may have signed above it, and then never can confirm it.
-    """
-    clock, ledger = channel.clock, channel.ledger
-    alive = list(ledger.alive(clock))
-    ours = [each for each in alive if channel.side.leads(each.nonce) and each.theirs is None]
-    if any(not isinstance(each.value, State) for each in alive):
-        return Phase.CLOSING
-    if any(each.permanent and each.portfolio != ledger.portfolio for each in ours):
-        return Phase.ACCEPTED
-    if any(not each.permanent for each in ours):
-        return Phase.PROPOSED
-    recent = clock.head_time - channel.timing.box
-    waiting = any(each.change is None and each.signed_at >= recent for each in ours)
-    return Phase.VOIDING if waiting else Phase.IDLE
+        kept = Persist(Deed.ACCEPTED, (boxed, half))
+        if waits_for_head(accepted, affirmation):
+            return done(owing, kept)
+        notice = Notify(PeerComplained(reason=m.Reason.LATE, text=f"late Accept: {refusal}"))
+        return done(owing, kept, notice)
+    return countersign(accepted, half, ours=True, proposal=state.nonce)
 
 
 def on_confirm(channel: Channel, message: m.Confirm) -> Step:
@@ -352,19 +273,14 @@ def on_confirm(channel: Channel, message: m.Confirm) -> Step:
     check_signature(message.signature, channel.signable(entry.value), channel.terms.signer(other))
     full = attrs.evolve(entry, theirs=message.signature)
     after = advance(channel, full)
-    affirmed = [
-        each.nonce
-        for each in channel.ledger.entries
-        if full.change is not None and each.co_signed and each.portfolio == full.portfolio
-    ]
     notice = ChangeConfirmed(
         nonce=full.nonce,
-        proposal=max(affirmed, default=0),
+        proposal=affirmed_by(channel.ledger, full),
         change=full.change,
         ours=False,
         portfolio=after.portfolio,
     )
-    return done(after, Persist(Deed.CONFIRMED, (full,)), Notify(notice), *_lapsed(channel, after))
+    return done(after, Persist(Deed.CONFIRMED, (full,)), Notify(notice), *lapsed(channel, after))
 
 
 def on_void(channel: Channel, message: m.Void) -> Step:
@@ -372,8 +288,10 @@ def on_void(channel: Channel, message: m.Void) -> Step:
     if message.nonce <= channel.ledger.nonce:
         return done(channel)
     half = _void_entry(channel, message.nonce, message.signature)
+    if waits_for_head(channel, half.value):
+        return done(attrs.evolve(channel, ledger=channel.ledger.with_entry(half)))
     rules.check(Candidate(value=half.value), channel.circumstances)
-    return _countersign(channel, half, ours=False)
+    return countersign(channel, half, ours=False)
 
 
 def on_reject(channel: Channel, message: m.Reject) -> Step:
@@ -388,8 +306,10 @@ def on_reject(channel: Channel, message: m.Reject) -> Step:
     notice = Notify(ChangeRejected(nonce=message.nonce, reason=message.reason, text=message.text))
     if message.void is not None:
         half = _void_entry(channel, message.void_nonce, message.void)
-        if _may_sign(channel, half.value):
-            return _countersign(channel, half, ours=True, notice=notice)
+        if may_sign(channel, half.value):
+            return countersign(channel, half, ours=True, notice=notice)
+        if waits_for_head(channel, half.value):
+            channel = attrs.evolve(channel, ledger=channel.ledger.with_entry(half))
     if entry.declined:
         return done(channel)
     marked = channel.ledger.with_entry(attrs.evolve(entry, declined=True))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from channels.errors import InvalidValueError
 
 __all__ = ["fixed_bytes", "require", "signed128", "unsigned"]
+
+_LEAST_128: Final = -(1 << 127)
 
 
 def require(valid: bool, what: str, value: object) -> None:
@@ -24,11 +28,8 @@ def unsigned(bits: int, **values: int) -> None:
         InvalidValueError: one is out of range, or no integer.
     """
     for name, value in values.items():
-        require(
-            type(value) is int and 0 <= value < 1 << bits,
-            f"{name} is an unsigned {bits}-bit integer",
-            value,
-        )
+        if type(value) is not int or value >> bits:  # a negative number shifts to -1
+            raise InvalidValueError(f"{name} is an unsigned {bits}-bit integer, not {value!r}")
 
 
 def signed128(**values: int) -> None:
@@ -38,11 +39,8 @@ def signed128(**values: int) -> None:
         InvalidValueError: one is out of range, or no integer.
     """
     for name, value in values.items():
-        require(
-            type(value) is int and -(1 << 127) <= value < 1 << 127,
-            f"{name} is a signed 128-bit integer",
-            value,
-        )
+        if type(value) is not int or not _LEAST_128 <= value < -_LEAST_128:
+            raise InvalidValueError(f"{name} is a signed 128-bit integer, not {value!r}")
 
 
 def fixed_bytes(length: int, **values: bytes) -> None:
@@ -52,4 +50,5 @@ def fixed_bytes(length: int, **values: bytes) -> None:
         InvalidValueError: one has another length, or is no bytes.
     """
     for name, value in values.items():
-        require(type(value) is bytes and len(value) == length, f"{name} has {length} bytes", value)
+        if type(value) is not bytes or len(value) != length:
+            raise InvalidValueError(f"{name} has {length} bytes, not {value!r}")

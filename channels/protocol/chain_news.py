@@ -9,12 +9,8 @@ import attrs
 from channels.errors import SigningRefusedError
 from channels.protocol import messages as m
 from channels.protocol import recovery, recovery_watch
-from channels.protocol.answers import (
-    advance,
-    resting_phase,
-    void,
-)
-from channels.protocol.channel import OPEN_PHASES, Channel, Phase
+from channels.protocol.answers import void
+from channels.protocol.channel import OPEN_PHASES, Channel, Contributed, Phase
 from channels.protocol.closing import submit_payout, without_closings
 from channels.protocol.effects import (
     ChannelEnded,
@@ -25,6 +21,7 @@ from channels.protocol.effects import (
     Notify,
     OpeningEnded,
     OpeningSucceeded,
+    Outcome,
     Persist,
     ProposalLapsed,
     RecordedOnChain,
@@ -43,6 +40,14 @@ from channels.protocol.filing import may_file, submit_checkpoint, submit_dispute
 from channels.protocol.halts import Cause, Halt, Mode
 from channels.protocol.ledger import Entry
 from channels.protocol.lifecycle import start_dispute
+from channels.protocol.permanent import (
+    advance,
+    affirmed_by,
+    countersign,
+    may_sign,
+    resting_phase,
+)
+from channels.protocol.signing import Signature
 from channels.protocol.types import Party, State, Withdrawal
 
 __all__ = ["on_chain"]
@@ -82,7 +87,9 @@ def _on_chain_open(channel: Channel) -> Step:
         if channel.recovery.leads:
             return recovery.begin(channel, channel.ledger.nonce)
         said = m.Opened(channel_id=channel.channel_id)
-        opened = attrs.evolve(channel, phase=Phase.IDLE, outbox=(said,))
+        opened = attrs.evolve(
+            channel, phase=Phase.IDLE, outbox=(said,), contributed=_contributed(final)
+        )
         return done(opened, Persist(Deed.OPENING), Send(said), Notify(OpeningSucceeded()))
     if channel.phase in (Phase.DISPUTED, Phase.RUN_OFF, Phase.CLOSED):
         return _reorganised_back(channel)
@@ -91,7 +98,7 @@ def _on_chain_open(channel: Channel) -> Step:
     if channel.phase not in OPEN_PHASES:
         return done(channel)
     step = _final_record(channel)
-    return step if step is not None else _overdue(channel)
+    return step if step is not None else _with_deposits(_overdue(channel), final)
 
 
 def _reorganised_back(channel: Channel) -> Step:
@@ -162,9 +169,37 @@ def _final_record(channel: Channel) -> Step | None:
     )
 
 
+def _contributed(view: ChannelView) -> Contributed:
+    return Contributed(a=view.contribution_a, b=view.contribution_b)
+
+
+def _with_deposits(step: Step, final: ChannelView) -> Step:
+    """Put into the journal, beside what else a head brings, the top-ups that are final with it.
+
+    Not if that has an entry of its own: the next head does. So nobody can keep us busy with it.
+    """
+
+    def finish(signatures: tuple[Signature, ...]) -> Outcome:
+        outcome = step.finish(signatures)
+        before, now = outcome.channel.contributed, _contributed(final)
+        if now == before or any(isinstance(each, Persist) for each in outcome.effects):
+            return outcome
+        after = attrs.evolve(outcome.channel, contributed=now)
+        if before is None:  # stored by an earlier version: nobody knows what is news
+            return Outcome(after, outcome.effects)
+        paid_in = Contributed(a=max(now.a - before.a, 0), b=max(now.b - before.b, 0))
+        return Outcome(after, (Persist(Deed.DEPOSITED, paid_in=paid_in), *outcome.effects))
+
+    return Step(step.sign, finish)
+
+
 def _withdrawn(channel: Channel, withdrawal: Withdrawal) -> Step:
     """A withdrawal is final: its state is F, which no signature but the withdrawal's own proves."""
     entry = Entry(value=withdrawal.state)
+    before = channel.contributed
+    if before is not None:
+        left = Contributed(a=before.a - withdrawal.amount_a, b=before.b - withdrawal.amount_b)
+        channel = attrs.evolve(channel, contributed=left)
     after = advance(channel, entry, *without_closings(channel.outbox))
     notice = Notify(WithdrawalPaid(withdrawal=withdrawal))
     recorded = Notify(RecordedOnChain(nonce=withdrawal.nonce))
@@ -174,6 +209,9 @@ def _withdrawn(channel: Channel, withdrawal: Withdrawal) -> Step:
 def _overdue(channel: Channel) -> Step:
     clock = channel.clock
     pruned = attrs.evolve(channel, ledger=channel.ledger.without_dead_closings(clock))
+    confirmed = _held_back(pruned)
+    if confirmed is not None:
+        return confirmed
     match channel.phase:
         case Phase.PROPOSED:
             return _unanswered(pruned)
@@ -189,6 +227,21 @@ def _overdue(channel: Channel) -> Step:
             return _unclosed(pruned)
         case _:
             return _spent(pruned)
+
+
+def _held_back(channel: Channel) -> Step | None:
+    """Countersign the newest permanent state of the peer's that the rules let pass only now.
+
+    It came while our newest head was too old to tell what governs, or before the chain had recorded
+    what it affirms.
+    """
+    ledger = channel.ledger
+    for half in reversed(ledger.entries):
+        if not half.permanent or half.mine is not None or not may_sign(channel, half.value):
+            continue
+        own = half.change is not None
+        return countersign(channel, half, ours=own, proposal=affirmed_by(ledger, half))
+    return None
 
 
 def _unanswered(channel: Channel) -> Step:
@@ -243,7 +296,8 @@ def _undecided(channel: Channel) -> Step:
     waiting = [
         each
         for each in channel.ledger.entries
-        if each.mine is None and not each.declined and not each.expired(clock.head_time)
+        if each.mine is None
+        and not (each.permanent or each.declined or each.expired(clock.head_time))
     ]
     return done(channel if waiting else attrs.evolve(channel, phase=resting_phase(channel)))
 

@@ -11,7 +11,6 @@ Source: design, protocol.md "What a peer checks before it signs".
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import Final
 
 import attrs
@@ -20,12 +19,10 @@ from channels.errors import InvalidValueError
 from channels.pricing import (
     Kind,
     MarginModel,
-    PortfolioValue,
-    portfolio_value,
     settlement_payoff,
 )
 from channels.protocol.bounds import fixed_bytes, require, signed128, unsigned
-from channels.protocol.margins import remember_margins
+from channels.protocol.margins import remember_margins, values_of
 from channels.protocol.types import MAX_NET, Party, Portfolio, Position, Series, Spot, feed_name
 from channels.units import WAD
 
@@ -148,17 +145,7 @@ def equity(portfolio: Portfolio, contribution: int, side: Party, unit: int) -> i
 
     Cash is unclamped: what the side contributed less what it has paid. The value is rounded down.
     """
-    value = _value(portfolio, unit)
-    return (
-        contribution
-        - side.sign * portfolio.net_to_b
-        + (value.value_rounded_down_a if side is Party.A else value.value_rounded_down_b)
-    )
-
-
-@lru_cache(maxsize=1_024)
-def _value(portfolio: Portfolio, unit: int) -> PortfolioValue:
-    return portfolio_value(portfolio.positions, portfolio.spots, portfolio.marked_at, unit)
+    return contribution - side.sign * portfolio.net_to_b + values_of(portfolio, unit)[side]
 
 
 def meets_initial_margin(portfolio: Portfolio, contribution: int, side: Party, unit: int) -> bool:
@@ -197,7 +184,7 @@ def apply(
         net_to_b = portfolio.net_to_b
     if abs(net_to_b) > MAX_NET:
         raise InvalidValueError(f"net_to_b would be {net_to_b}, beyond 2**126")
-    return _build(quantities, net_to_b, marks, unit, model)
+    return _build(portfolio, quantities, net_to_b, marks, unit, model)
 
 
 def _trade(change: Trade, portfolio: Portfolio, unit: int) -> tuple[dict[Series, int], int]:
@@ -231,10 +218,19 @@ def _settle(change: Settlement, portfolio: Portfolio, unit: int) -> tuple[dict[S
 
 
 def _build(
-    quantities: Mapping[Series, int], net_to_b: int, marks: Marks, unit: int, model: MarginModel
+    before: Portfolio,
+    quantities: Mapping[Series, int],
+    net_to_b: int,
+    marks: Marks,
+    unit: int,
+    model: MarginModel,
 ) -> Portfolio:
     open_series = sorted(series for series, quantity in quantities.items() if quantity)
-    positions = tuple(_position(series, quantities[series], marks.series) for series in open_series)
+    held = {each.series: each for each in before.positions}
+    positions = tuple(
+        _position(series, quantities[series], marks.series, held.get(series))
+        for series in open_series
+    )
     spots = _spots({series[0] for series in open_series}, marks.spots)
     required = model.requirements(positions, spots, marks.marked_at, unit)
     built = Portfolio(
@@ -249,11 +245,17 @@ def _build(
     return built
 
 
-def _position(series: Series, quantity: int, marks: Mapping[Series, SeriesMark]) -> Position:
+def _position(
+    series: Series, quantity: int, marks: Mapping[Series, SeriesMark], held: Position | None
+) -> Position:
+    """The position in ``series``: the one held where nothing of it changes, for it is hashed."""
     feed, expiry, kind, strike = series
-    if series not in marks:
+    mark = marks.get(series)
+    if mark is None:
         raise InvalidValueError(f"no mark for kind {kind}, strike {strike}, expiry {expiry}")
-    mark = marks[series]
+    known = held is not None and (held.quantity, held.vol, held.carry)
+    if held is not None and known == (quantity, mark.vol, mark.carry):
+        return held
     return Position(
         feed=feed,
         kind=kind,

@@ -23,6 +23,7 @@ from channels.protocol.types import Party, Portfolio, State
 __all__ = [
     "OPEN_PHASES",
     "Channel",
+    "Contributed",
     "Mode",
     "Phase",
     "Recovery",
@@ -91,6 +92,11 @@ class Timing:
         return self.box * 2 // 3
 
     @property
+    def oldest_head(self) -> int:
+        """Seconds that a head may be old for us to accept on it, or to countersign for good."""
+        return 3 * self.slot
+
+    @property
     def confirm_within(self) -> int:
         """Seconds after our Accept within which the Confirm must come."""
         return self.box // 3
@@ -127,15 +133,26 @@ class Recovery:
 
 
 @attrs.frozen(kw_only=True)
+class Contributed:
+    """Deposits less payments of each party, base units, as of a final block."""
+
+    a: int
+    b: int
+
+
+@attrs.frozen(kw_only=True)
 class Channel:
     """All that the machine knows of one channel; replaced, never changed.
 
     ``halts`` are the circuit breaker's, one a cause, in the causes' order. ``call_made`` and
     ``call_received`` are the margin calls that stand: ours on the peer, and the peer's on us.
-    ``peer_ready``: the peer has said that it sees the channel open.
+    ``peer_ready``: the peer has said that it sees the channel open. ``contributed`` is what both
+    have in it as far as the journal tells; None until the channel is open.
     ``outbox`` holds what was sent and may have been lost, to be sent again byte for byte after a
     reconnect. ``head`` and both views are None until the chain was read after a start; without
     them nothing is signed. ``disputed_at`` is the newest block that showed a dispute or an end.
+    ``now`` is our own clock when the last step began that could countersign for good, Unix seconds;
+    None: nobody told.
     """
 
     domain: Domain
@@ -152,10 +169,12 @@ class Channel:
     dispute_sent: bool = False
     disputed_at: int = 0
     recovery: Recovery = Recovery()
+    contributed: Contributed | None = None
     outbox: tuple[Message, ...] = ()
     head: Head | None = None
     view: ChannelView | None = None
     final_view: ChannelView | None = None
+    now: int | None = None
 
     @property
     def terms(self) -> Terms:
@@ -217,6 +236,13 @@ class Channel:
             final_recorded=self.final_view.nonce,
         )
 
+    @property
+    def head_is_fresh(self) -> bool:
+        """Whether the newest head is young enough, by our own clock, to say what governs."""
+        if self.now is None or self.head is None:
+            return self.head is not None
+        return self.now - self.head.timestamp <= self.timing.oldest_head
+
     def contribution(self, side: Party) -> int:
         """Deposits less payments of ``side``, base units.
 
@@ -250,6 +276,7 @@ class Channel:
             disputed=self.dispute_sent or self.phase not in OPEN_PHASES | {Phase.RECOVERING},
             recovering=self.phase is Phase.RECOVERING,
             within_limits=lambda portfolio: self.meets_margin(self.side, portfolio),
+            head_is_fresh=self.head_is_fresh,
         )
 
     def signable(self, value: Signed) -> Signable:

@@ -8,7 +8,7 @@ Sources: design, protocol.md "What a peer checks before it signs"; adjudication.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from channels.errors import InvalidValueError, MarginError
@@ -18,18 +18,28 @@ from channels.protocol.changes import (
     Remark,
     Settlement,
     Trade,
+    TradeLeg,
     apply,
     marks_of,
     reduces_risk,
 )
 from channels.protocol.channel import Channel
-from channels.protocol.halts import Mode
-from channels.protocol.messages import HalfSigned, Reason
+from channels.protocol.halts import BY_HAND, Mode, strictest
+from channels.protocol.messages import HalfSigned, Leg, Reason
 from channels.protocol.terms import RiskParams, Terms, hash_risk_params
 from channels.protocol.types import Party, Portfolio, feed_name
 from channels.units import DAY, HOUR
 
-__all__ = ["check_content", "check_mode", "check_risk", "check_terms", "eases_risk", "objection_to"]
+__all__ = [
+    "check_content",
+    "check_legs",
+    "check_mode",
+    "check_risk",
+    "check_terms",
+    "eases_risk",
+    "objection_to",
+    "told_of_halt",
+]
 
 _TERM_BOUNDS: Final = {
     "dispute_window": (HOUR, 30 * DAY),
@@ -90,8 +100,13 @@ def check_risk(risk: tuple[RiskParams, ...], terms: Terms) -> None:
 
 
 def eases_risk(channel: Channel, change: Change, portfolio: Portfolio, side: Party) -> bool:
-    """Whether a change always may pass ``side``'s margin: new marks, or less risk and no worse."""
-    return isinstance(change, Remark) or reduces_risk(
+    """Whether a change always may pass ``side``'s margin: new marks, or less risk and no worse.
+
+    A settlement takes off what has no risk left, at what it is worth: the payoff at the price both
+    signed. Whatever the marks it was held at said, nobody has less by it than was owed already, and
+    a margin that rises because what has expired no longer offsets the rest was needed before.
+    """
+    return isinstance(change, Remark | Settlement) or reduces_risk(
         channel.portfolio, portfolio, channel.contribution(side), side, channel.terms.unit
     )
 
@@ -143,9 +158,11 @@ def _check_marks_time(channel: Channel, change: Change, portfolio: Portfolio) ->
             f"marks of {portfolio.marked_at}; allowed are {before.marked_at} to {latest}"
         )
     if portfolio.marked_at == before.marked_at and not isinstance(change, Remark):
-        old, new = marks_of(before), marks_of(portfolio)
-        moved = any(old.spots.get(feed, price) != price for feed, price in new.spots.items())
-        moved |= any(old.series.get(each, mark) != mark for each, mark in new.series.items())
+        held = {each.series: each for each in before.positions}
+        moved = any(before.spot(each.feed) not in (None, each.price) for each in portfolio.spots)
+        for now in portfolio.positions:
+            then = held.get(now.series, now)
+            moved |= then is not now and (then.vol, then.carry) != (now.vol, now.carry)
         if moved:
             raise InvalidValueError("marks moved without a newer time")
 
@@ -155,15 +172,24 @@ def _check_series(channel: Channel, change: Change, portfolio: Portfolio) -> Non
         head_time = 0 if channel.head is None else channel.head.timestamp
         if change.expiry > head_time:
             raise InvalidValueError(f"nothing to settle before its expiry at {change.expiry}")
-    if not isinstance(change, Trade):
-        return
+    if isinstance(change, Trade):
+        check_legs(channel, change.legs, portfolio.marked_at)
+
+
+def check_legs(channel: Channel, legs: Iterable[Leg | TradeLeg], at: int) -> None:
+    """Check that what is to be dealt ``at`` a time, Unix seconds, can be settled here one day.
+
+    Raises:
+        InvalidValueError: a feed without margin parameters, or an expiry that no price settles or
+            that is beyond the terms.
+    """
     feeds = {each.feed for each in channel.risk}
-    for leg in change.legs:
+    for leg in legs:
         if leg.feed not in feeds:
             raise InvalidValueError(f"no margin parameters for {feed_name(leg.feed)}")
         if leg.expiry % HOUR:
             raise InvalidValueError("an expiry is a full hour: no other can be settled")
-        tenor = leg.expiry - portfolio.marked_at
+        tenor = leg.expiry - at
         if not 0 < tenor <= channel.terms.max_tenor:
             raise InvalidValueError(f"tenor of {tenor} s; allowed are up to the terms' max_tenor")
 
@@ -184,6 +210,18 @@ def objection_to(channel: Channel, proposal: HalfSigned) -> tuple[Reason, str] |
     except MarginError as error:
         return Reason.MARGIN, str(error)
     except InvalidValueError as error:
-        reason = Reason.LIMIT if channel.mode is not Mode.NORMAL else Reason.INVALID
-        return reason, str(error)
+        if channel.mode is not Mode.NORMAL:
+            return Reason.LIMIT, told_of_halt(channel)
+        return Reason.INVALID, str(error)
     return None
+
+
+def told_of_halt(channel: Channel) -> str:
+    """What a counterparty hears of a halt: the owner's own word for it, and else none of ours.
+
+    What the breaker saw may name an endpoint, a limit, or what we hold with others.
+    """
+    halt = strictest(channel.halts)
+    if halt is None or halt.cause not in BY_HAND:
+        return "not trading for now"
+    return f"not trading for now: {halt.reason}"

@@ -17,9 +17,7 @@ from channels.errors import (
 )
 from channels.protocol import messages as m
 from channels.protocol import rules
-from channels.protocol.answers import (
-    reject,
-)
+from channels.protocol.answers import reject
 from channels.protocol.calls import Close, Withdraw
 from channels.protocol.channel import Channel, Phase
 from channels.protocol.effects import (
@@ -33,17 +31,17 @@ from channels.protocol.effects import (
     Submit,
     done,
 )
-from channels.protocol.events import (
-    RequestClose,
-)
+from channels.protocol.events import RequestClose
 from channels.protocol.ledger import Entry
 from channels.protocol.rules import Candidate
 from channels.protocol.signing import Signature, check_signature
-from channels.protocol.types import Closing, Party, State
+from channels.protocol.types import Closing, Party, State, Withdrawal
 
 __all__ = [
+    "Objection",
     "accept_closing",
     "bind_payout",
+    "hear_payout",
     "on_close_request",
     "request_close",
     "submit_payout",
@@ -53,6 +51,9 @@ __all__ = [
 
 CLOSING_BOX: Final = 3_600
 """The contract accepts a Closing at most an hour ahead."""
+
+Objection = tuple[m.Reason, str]
+"""Why the peer's Closing or Withdrawal is rejected, for its Reject."""
 
 
 def request_close(channel: Channel, command: RequestClose) -> Step:
@@ -108,34 +109,57 @@ def _check_closing_pays(channel: Channel, closing: Closing) -> None:
 
 def on_close_request(channel: Channel, message: m.CloseRequest) -> Step:
     """Check a Closing and hand it to its decider."""
-    closing, other = message.closing, channel.side.other
-    known = channel.ledger.entry(closing.nonce)
-    if closing.nonce <= channel.ledger.nonce or (
-        known is not None and known.theirs == message.signature
-    ):
+    closing = message.closing
+
+    def objection() -> Objection | None:
+        if closing.net_to_b == channel.portfolio.net_to_b and not channel.portfolio.positions:
+            return None
+        return m.Reason.INVALID, "a Closing pays the cash that stands, with no position open"
+
+    asked = Notify(CloseRequested(closing=closing))
+    return hear_payout(channel, closing, message.signature, objection, asked)
+
+
+def hear_payout(
+    channel: Channel,
+    payout: Closing | Withdrawal,
+    signature: Signature,
+    objection: Callable[[], Objection | None],
+    asked: Notify,
+) -> Step:
+    """Check the peer's Closing or Withdrawal: hand it to its decider, or reject it.
+
+    ``objection`` is asked once the signature is the peer's.
+
+    Raises:
+        BadNonceError: the nonce is taken, not the peer's, or too far ahead.
+        BadProposalError: unboxed, or of another channel.
+        BadSignatureError: not the peer's signature.
+    """
+    name, nonce, other = type(payout).__name__, payout.nonce, channel.side.other
+    known = channel.ledger.entry(nonce)
+    if nonce <= channel.ledger.nonce or (known is not None and known.theirs == signature):
         return done(channel)
     limit = channel.ledger.nonce + channel.terms.max_in_flight - 2
-    if known is not None or not other.leads(closing.nonce) or closing.nonce > limit:
+    if known is not None or not other.leads(nonce) or nonce > limit:
         raise BadNonceError(
-            f"no Closing of party {other.name} at nonce {closing.nonce}; allowed is up to {limit}"
+            f"no {name} of party {other.name} at nonce {nonce}; allowed is up to {limit}"
         )
-    if closing.valid_until == 0:
-        raise BadProposalError("a Closing until 0: it must be boxed")
-    if closing.channel_id != channel.channel_id:
-        raise BadProposalError("a Closing of another channel")
-    check_signature(message.signature, channel.signable(closing), channel.terms.signer(other))
+    if payout.valid_until == 0:
+        raise BadProposalError(f"a {name} until 0: it must be boxed")
+    if payout.channel_id != channel.channel_id:
+        raise BadProposalError(f"a {name} of another channel")
+    check_signature(signature, channel.signable(payout), channel.terms.signer(other))
     seen = attrs.evolve(
-        channel,
-        ledger=channel.ledger.with_entry(Entry(value=closing, theirs=message.signature)),
+        channel, ledger=channel.ledger.with_entry(Entry(value=payout, theirs=signature))
     )
     if channel.phase is Phase.ACCEPTED:
         # Nobody's fault: its proposal lapsed before it heard our Accept.
-        return reject(seen, closing.nonce, m.Reason.BUSY, "our Accept waits for its Confirm")
-    if closing.net_to_b != channel.portfolio.net_to_b or channel.portfolio.positions:
-        text = "a Closing pays the cash that stands, with no position open"
-        return reject(seen, closing.nonce, m.Reason.INVALID, text)
-    notice = Notify(CloseRequested(closing=closing))
-    return done(attrs.evolve(seen, phase=Phase.RECEIVED), notice)
+        return reject(seen, nonce, m.Reason.BUSY, "our Accept waits for its Confirm")
+    found = objection()
+    if found is not None:
+        return reject(seen, nonce, *found)
+    return done(attrs.evolve(seen, phase=Phase.RECEIVED), asked)
 
 
 def accept_closing(channel: Channel, entry: Entry, closing: Closing) -> Step:

@@ -6,6 +6,7 @@ fields. Anything else is the peer's error, with a name of its own.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, Final
 
 import msgpack
@@ -35,6 +36,7 @@ from channels.protocol.schema import (
     many,
     optional,
     remembered,
+    shared,
     struct,
     text,
     union,
@@ -81,14 +83,15 @@ MAX_FRAME: Final = 65_536
 
 HASH: Final = fixed(32)
 ADDRESS: Final = fixed(20)
-SIGNATURE: Final = Kind(lambda value: value.compact, lambda item: Signature(fixed(64).decode(item)))
+_COMPACT: Final = fixed(64)
+SIGNATURE: Final = Kind(attrgetter("compact"), lambda item: Signature(_COMPACT.decode(item)))
 OPTION_KIND: Final = enum(OptionKind)
 REASON: Final = enum(m.Reason)
 MAX_TEXT: Final = 400
 """Most characters of any text in a message or a record."""
 TEXT: Final = text(MAX_TEXT)
 
-POSITION: Final = struct(Position, HASH, U8, U64, U128, I128, U128, I128)
+POSITION: Final = shared(struct(Position, HASH, U8, U64, U128, I128, U128, I128))
 SPOT: Final = struct(Spot, HASH, U128)
 PORTFOLIO: Final = remembered(
     struct(
@@ -113,18 +116,20 @@ CLOSING: Final = struct(Closing, HASH, U64, U64, I128)
 STATE: Final = struct(State, HASH, U64, U64, PORTFOLIO)
 WITHDRAWAL: Final = struct(Withdrawal, STATE, U128, U128)
 TRADE_LEG: Final = struct(TradeLeg, HASH, OPTION_KIND, U64, U128, I128, U128)
-CHANGE: Final = union(
-    {
-        0: (Remark, struct(Remark)),
-        1: (Trade, struct(Trade, HASH, I128, many(TRADE_LEG, MAX_LEGS, least=1))),
-        2: (Settlement, struct(Settlement, HASH, U64, U128)),
-    }
+CHANGE: Final = remembered(
+    union(
+        {
+            0: (Remark, struct(Remark)),
+            1: (Trade, struct(Trade, HASH, I128, many(TRADE_LEG, MAX_LEGS, least=1))),
+            2: (Settlement, struct(Settlement, HASH, U64, U128)),
+        }
+    )
 )
 LEG: Final = struct(m.Leg, HASH, OPTION_KIND, U64, U128, I128)
 SERIES_REPORT: Final = struct(m.SeriesReport, HASH, OPTION_KIND, U64, U128, U128, U128, I128)
 MARGIN_CALL: Final = struct(m.MarginCall, HASH, U64, U128, U64)
 DISPUTED_POSITION: Final = struct(m.DisputedPosition, HASH, OPTION_KIND, U64, U128, I128, I128)
-HALF_SIGNED: Final = struct(m.HalfSigned, U64, U64, CHANGE, PORTFOLIO, SIGNATURE)
+HALF_SIGNED: Final = remembered(struct(m.HalfSigned, U64, U64, CHANGE, PORTFOLIO, SIGNATURE))
 
 MESSAGES: Final[dict[int, tuple[type[Any], Kind]]] = {
     1: (m.Hello, struct(m.Hello, ADDRESS, U256, ADDRESS, text(64), HASH, SIGNATURE)),
@@ -140,9 +145,9 @@ MESSAGES: Final[dict[int, tuple[type[Any], Kind]]] = {
     11: (m.OpenAccept, struct(m.OpenAccept, HASH, blob(4_096))),
     12: (m.Opened, struct(m.Opened, HASH)),
     13: (m.OpenReject, struct(m.OpenReject, HASH, REASON, TEXT)),
-    20: (m.Propose, struct(m.Propose, HASH, HALF_SIGNED)),
-    21: (m.Accept, struct(m.Accept, HASH, U64, SIGNATURE, U64, optional(SIGNATURE))),
-    22: (m.Confirm, struct(m.Confirm, HASH, U64, SIGNATURE)),
+    20: (m.Propose, remembered(struct(m.Propose, HASH, HALF_SIGNED))),
+    21: (m.Accept, remembered(struct(m.Accept, HASH, U64, SIGNATURE, U64, optional(SIGNATURE)))),
+    22: (m.Confirm, remembered(struct(m.Confirm, HASH, U64, SIGNATURE))),
     23: (m.Reject, struct(m.Reject, HASH, U64, REASON, TEXT, U64, optional(SIGNATURE))),
     24: (m.Void, struct(m.Void, HASH, U64, SIGNATURE)),
     25: (m.Cancel, struct(m.Cancel, HASH, U64)),

@@ -13,7 +13,7 @@ import attrs
 
 from channels.protocol.calls import Call
 from channels.protocol.changes import Change
-from channels.protocol.channel import Channel
+from channels.protocol.channel import Channel, Contributed
 from channels.protocol.credit_notices import (
     MarginCallCured,
     MarginCallReceived,
@@ -106,6 +106,8 @@ class Deed(IntEnum):
     MARGIN_CALL = 12
     RECOVERED = 13
     """F was found again: signed before, by both, and forgotten."""
+    DEPOSITED = 14
+    """Top-ups of either party are final."""
 
 
 @attrs.frozen
@@ -113,11 +115,13 @@ class Persist:
     """Store the channel as it is after this step, and append to the journal, before all else.
 
     ``entries`` is all that was signed or came signed in this step; for `Deed.FULL`,
-    `Deed.CONFIRMED` and `Deed.RECOVERED` the last of them is what became F.
+    `Deed.CONFIRMED` and `Deed.RECOVERED` the last of them is what became F. ``paid_in`` is what a
+    `Deed.DEPOSITED` is about.
     """
 
     deed: Deed
     entries: tuple[Entry, ...] = ()
+    paid_in: Contributed | None = None
 
 
 @attrs.frozen

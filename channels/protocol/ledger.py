@@ -164,17 +164,19 @@ class Ledger:
             if sides_of is None or each.quote != sides_of
         )
 
-    def with_entry(self, entry: Entry) -> Ledger:
-        """Add an entry, or put a fuller copy in place of the one at its nonce."""
-        if entry.nonce <= self.nonce and isinstance(entry.value, State):
-            raise BugError(f"entry at nonce {entry.nonce} below the permanent {self.nonce}")
-        others = [each for each in self.entries if each.nonce != entry.nonce]
-        highest = self.highest_mine if entry.mine is None else max(self.highest_mine, entry.nonce)
-        return attrs.evolve(
-            self,
-            entries=tuple(sorted([*others, entry], key=lambda each: each.nonce)),
-            highest_mine=highest,
-        )
+    def with_entry(self, *entries: Entry) -> Ledger:
+        """Add entries, or put a fuller copy in place of the one at its nonce."""
+        by_nonce = {each.nonce: each for each in self.entries}
+        highest = self.highest_mine
+        for entry in entries:
+            nonce = entry.nonce
+            if nonce <= self.nonce and isinstance(entry.value, State):
+                raise BugError(f"entry at nonce {nonce} below the permanent {self.nonce}")
+            by_nonce[nonce] = entry
+            if entry.mine is not None:
+                highest = max(highest, nonce)
+        ordered = tuple([by_nonce[nonce] for nonce in sorted(by_nonce)])
+        return attrs.evolve(self, entries=ordered, highest_mine=highest)
 
     def with_full(self, full: Full) -> Ledger:
         """Raise F, and forget the states it passes.

@@ -5,8 +5,8 @@ What is not in the table is illegal: for a message that is the peer's fault, for
 live anywhere; a step that fails, or whose signatures are refused, leaves the channel as it was.
 
 The handlers stand in `opening`, `proposals`, `answers`, `closing`, `credit`, `lifecycle`,
-`recovery`, `recovery_state` and `chain_news`; the signing rules, which all of them pass before they
-sign, in `rules`.
+`recovery`, `recovery_state`, `untimely` and `chain_news`; the signing rules, which all of them pass
+before they sign, in `rules`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
+
+import attrs
 
 from channels.errors import BadProposalError, IllegalCommandError, UnexpectedMessageError
 from channels.protocol import (
@@ -26,6 +28,7 @@ from channels.protocol import (
     proposals,
     recovery,
     recovery_state,
+    untimely,
     withdrawing,
 )
 from channels.protocol import events as e
@@ -45,11 +48,19 @@ _OPENING: Final = frozenset({Phase.ASKED, Phase.GRANTED, Phase.SUBMITTED})
 _BOUND: Final = frozenset({Phase.ACCEPTED, Phase.CLOSING})
 _RECOVERING: Final = frozenset({Phase.RECOVERING})
 _BEFORE_END: Final = OPEN_PHASES | _RECOVERING
+_ENDED: Final = frozenset({Phase.DISPUTED, Phase.RUN_OFF, Phase.CLOSED})
 _SAID_IN_IGNORANCE: Final = (
-    *(m.Opened, m.Propose, m.Accept, m.Reject, m.Void, m.RequestForQuote, m.Quote, m.QuoteReject),
+    *(m.Opened, m.Propose, m.Reject, m.Void, m.RequestForQuote, m.Quote, m.QuoteReject),
     *(m.CloseRequest, m.WithdrawRequest, m.Cancel, m.MarkReport, m.MarginCall, m.DisputeNotice),
 )
-"""What a peer may say that does not know yet, or no more, that one of us is recovering."""
+"""What a peer may say that does not know yet, or no more, how the channel stands."""
+_SAID_ON_RECONNECTING: Final = (
+    *(m.Reestablish, m.RecoverRequest, m.RecoverOffer, m.Recover, m.RecoverAccept),
+)
+"""What it may say as well that has not seen yet that the channel is over, or in dispute."""
+
+_COUNTERSIGNED_ON: Final = frozenset({m.Accept, m.Reject, m.Void, e.ChainSeen})
+"""Events on which a permanent state may be countersigned: only with a head that is fresh."""
 
 _LEGAL: Final[tuple[tuple[type, frozenset[Phase], Handler], ...]] = (
     # event                 phases                                          handler
@@ -91,8 +102,12 @@ _LEGAL: Final[tuple[tuple[type, frozenset[Phase], Handler], ...]] = (
     (m.RecoverOffer, _BEFORE_END, recovery.on_recover_offer),
     (m.Recover, _BEFORE_END, recovery_state.on_recover),
     (m.RecoverAccept, _BEFORE_END, recovery_state.on_recover_accept),
+    (m.Accept, _RECOVERING, untimely.not_now),
     (m.Confirm, _RECOVERING, recovery.on_confirm),
-    *((each, _RECOVERING, recovery.not_now) for each in _SAID_IN_IGNORANCE),
+    *((each, _RECOVERING | _ENDED, untimely.not_now) for each in _SAID_IN_IGNORANCE),
+    *((each, _ENDED, untimely.not_now) for each in _SAID_ON_RECONNECTING),
+    (m.Accept, _ENDED - {Phase.DISPUTED}, untimely.not_now),
+    (m.Confirm, _ENDED - {Phase.DISPUTED}, untimely.not_now),
     (e.StatesFound, _BEFORE_END, recovery.on_states_found),
     (e.Connected, _RECOVERING, recovery.connected),
     (m.Error, _ALL, proposals.on_error),
@@ -113,8 +128,11 @@ COMMANDS: Final = frozenset(e.Command.__args__)
 MESSAGES: Final = frozenset(m.Message.__args__)
 
 
-def step(channel: Channel, event: Event) -> Step:
+def step(channel: Channel, event: Event, *, now: int | None = None) -> Step:
     """Work out what ``event`` makes of ``channel``.
+
+    ``now`` is our own clock, Unix seconds. **Without it may lose funds**: the newest head is taken
+    for fresh, however old it is.
 
     Raises:
         UnexpectedMessageError: the peer sent what this phase does not allow.
@@ -135,6 +153,8 @@ def step(channel: Channel, event: Event) -> Step:
     named = getattr(event, "channel_id", channel.channel_id)
     if named != channel.channel_id and not (isinstance(event, m.Error) and named == bytes(32)):
         raise BadProposalError(f"a message of channel 0x{named.hex()}, not of this one")
+    if now is not None and type(event) in _COUNTERSIGNED_ON:
+        channel = attrs.evolve(channel, now=now)
     return handler(channel, event)
 
 

@@ -44,7 +44,7 @@ from channels.protocol.events import (
     SendQuote,
 )
 from channels.protocol.halts import Mode
-from channels.protocol.ledger import Entry
+from channels.protocol.ledger import Entry, Ledger
 from channels.protocol.rules import Candidate
 from channels.protocol.signing import Signature, check_signature
 from channels.protocol.types import State
@@ -135,13 +135,11 @@ def _offer(
     message: Callable[[tuple[m.HalfSigned, ...]], m.Message],
 ) -> Step:
     def finish(signatures: tuple[Signature, ...]) -> Outcome:
-        ledger = channel.ledger
         signed = tuple(
             attrs.evolve(side, mine=signature)
             for side, signature in zip(sides, signatures, strict=True)
         )
-        for entry in signed:
-            ledger = ledger.with_entry(entry)
+        ledger = channel.ledger.with_entry(*signed)
         sent = message(tuple(_half_signed(each) for each in signed))
         after = attrs.evolve(
             channel, phase=Phase.PROPOSED, ledger=ledger, outbox=(*channel.outbox, sent)
@@ -188,18 +186,18 @@ def _turn_away(channel: Channel, proposals: tuple[m.HalfSigned, ...], quote: byt
     """Nobody's fault: after a reconnect it may even be one that we have answered."""
     if _is_replay(channel, proposals):
         return done(channel)
-    seen = _with_admitted(channel, proposals, quote)
+    seen = attrs.evolve(channel, ledger=_with_admitted(channel, proposals, quote))
     return reject(seen, proposals[0].nonce, m.Reason.BUSY, f"{channel.phase.name} for now")
 
 
 def _with_admitted(
     channel: Channel, proposals: tuple[m.HalfSigned, ...], quote: bytes | None
-) -> Channel:
-    """The channel with these proposals seen; one after the other, so their nonces differ too."""
+) -> Ledger:
+    """The ledger with these proposals seen; one after the other, so their nonces differ too."""
+    ledger = channel.ledger
     for proposal in proposals:
-        entry = _admit(channel, proposal, quote)
-        channel = attrs.evolve(channel, ledger=channel.ledger.with_entry(entry))
-    return channel
+        ledger = ledger.with_entry(_admit(channel, ledger, proposal, quote))
+    return ledger
 
 
 def _receive(channel: Channel, proposals: tuple[m.HalfSigned, ...], quote: m.Quote | None) -> Step:
@@ -211,13 +209,14 @@ def _receive(channel: Channel, proposals: tuple[m.HalfSigned, ...], quote: m.Quo
         default=0,
     )
     request_id = None if quote is None else quote.request_id
-    seen = _with_admitted(channel, proposals, request_id)
+    admitted = _with_admitted(channel, proposals, request_id)
     if proposals[0].nonce < outstanding:
         # Both proposed at once: ours is the higher nonce and goes first.
-        return done(seen)
+        return done(attrs.evolve(channel, ledger=admitted))
     for proposal in proposals:
         objection = objection_to(channel, proposal)
         if objection is not None:
+            seen = attrs.evolve(channel, ledger=admitted)
             return reject(seen, proposals[0].nonce, *objection)
     notices = tuple(
         Notify(
@@ -232,7 +231,7 @@ def _receive(channel: Channel, proposals: tuple[m.HalfSigned, ...], quote: m.Quo
         )
         for proposal in proposals
     )
-    return done(attrs.evolve(seen, phase=Phase.RECEIVED), *notices)
+    return done(attrs.evolve(channel, ledger=admitted, phase=Phase.RECEIVED), *notices)
 
 
 def _is_replay(channel: Channel, proposals: tuple[m.HalfSigned, ...]) -> bool:
@@ -246,7 +245,7 @@ def _is_replay(channel: Channel, proposals: tuple[m.HalfSigned, ...]) -> bool:
     return True
 
 
-def _admit(channel: Channel, proposal: m.HalfSigned, quote: bytes | None) -> Entry:
+def _admit(channel: Channel, ledger: Ledger, proposal: m.HalfSigned, quote: bytes | None) -> Entry:
     """Nonce, box and signature of a proposal: what only a faulty peer gets wrong.
 
     Raises:
@@ -254,7 +253,7 @@ def _admit(channel: Channel, proposal: m.HalfSigned, quote: bytes | None) -> Ent
         BadProposalError: not boxed.
         BadSignatureError: not the peer's.
     """
-    ledger, other = channel.ledger, channel.side.other
+    other = channel.side.other
     if not other.leads(proposal.nonce):
         raise BadNonceError(f"party {other.name} does not sign first at nonce {proposal.nonce}")
     if ledger.entry(proposal.nonce) is not None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import attrs
 
 from channels.errors import MessageError, SchemaVersionError, StorageError
-from channels.protocol.channel import Channel, Phase, Recovery, Timing, Track
+from channels.protocol.channel import Channel, Contributed, Phase, Recovery, Timing, Track
 from channels.protocol.codec import (
     ADDRESS,
     CHANGE,
@@ -35,6 +35,7 @@ from channels.protocol.ledger import Entry, Full, Ledger
 from channels.protocol.messages import MarginCall, Quote
 from channels.protocol.schema import (
     BOOLEAN,
+    I128,
     U32,
     U64,
     U256,
@@ -44,6 +45,7 @@ from channels.protocol.schema import (
     fixed,
     many,
     optional,
+    remembered,
     struct,
     text,
     union,
@@ -57,34 +59,40 @@ __all__ = [
     "RECORD_VERSION",
     "Stands",
     "decode_channel",
+    "decode_journal_deposit",
     "decode_journal_entry",
     "decode_journal_stands",
     "encode_channel",
     "encode_journal_entry",
 ]
 
-RECORD_VERSION: Final = 4
+RECORD_VERSION: Final = 5
 """Of a channel's record. 1 had one mode and its reason in place of halts, and no margin calls; up
-to 2 a quote did not say in what parts it may be taken; up to 3 there was no recovery."""
-JOURNAL_VERSION: Final = 2
-"""Of a journal entry's body. 1 did not say which halts and margin calls stood after the deed."""
+to 2 a quote did not say in what parts it may be taken; up to 3 there was no recovery; up to 4 not
+what the journal knows of deposits."""
+JOURNAL_VERSION: Final = 3
+"""Of a journal entry's body. 1 did not say which halts and margin calls stood after the deed; up to
+2 it told of no deposits."""
 
 _VALUE: Final = union({0: (State, STATE), 1: (Closing, CLOSING), 2: (Withdrawal, WITHDRAWAL)})
-_ENTRY: Final = struct(
-    Entry,
-    _VALUE,
-    optional(SIGNATURE),
-    optional(SIGNATURE),
-    optional(CHANGE),
-    optional(fixed(16)),
-    U64,
-    BOOLEAN,
+_ENTRY: Final = remembered(
+    struct(
+        Entry,
+        _VALUE,
+        optional(SIGNATURE),
+        optional(SIGNATURE),
+        optional(CHANGE),
+        optional(fixed(16)),
+        U64,
+        BOOLEAN,
+    )
 )
-_FULL: Final = struct(Full, STATE, optional(SIGNATURE), optional(SIGNATURE))
+_FULL: Final = remembered(struct(Full, STATE, optional(SIGNATURE), optional(SIGNATURE)))
 _LEDGER: Final = struct(Ledger, enum(Party), _FULL, many(_ENTRY, 256), U64)
 _DOMAIN: Final = struct(Domain, U256, ADDRESS)
 _TIMING: Final = struct(Timing, U32, U32, U32, U32)
 _RECOVERY: Final = struct(Recovery, BOOLEAN, U64, BOOLEAN, BOOLEAN, U64, U64, U32, U64)
+_CONTRIBUTED: Final = struct(Contributed, I128, I128)
 _TRACK: Final = struct(Track, OPENING, optional(blob(4_096)), optional(blob(4_096)))
 _MESSAGE: Final = union(MESSAGES)
 
@@ -110,8 +118,9 @@ _MOVING_KINDS: Final[dict[str, Kind]] = {
     "call_made": optional(MARGIN_CALL),
     "call_received": optional(MARGIN_CALL),
     "recovery": _RECOVERY,
+    "contributed": optional(_CONTRIBUTED),
 }
-_READ_FROM_CHAIN: Final = {"head", "view", "final_view"}
+_NOT_STORED: Final = {"head", "view", "final_view", "now"}
 
 
 @attrs.frozen(kw_only=True)
@@ -129,9 +138,9 @@ _TELLS_WHAT_STANDS: Final = frozenset({Deed.MODE, Deed.MARGIN_CALL})
 if {field.name for field in attrs.fields(Channel)} != {
     *_AGREED_KINDS,
     *_MOVING_KINDS,
-    *_READ_FROM_CHAIN,
+    *_NOT_STORED,
 }:
-    raise TypeError("every field of Channel is either stored or read from the chain")
+    raise TypeError("every field of Channel is either stored, or read from chain and clock")
 
 
 @lru_cache(maxsize=4_096)
@@ -162,6 +171,8 @@ def decode_channel(record: bytes) -> Channel:
             fields = _from_version_2(fields)
         if version <= 3:
             fields = _from_version_3(fields)
+        if version <= 4:
+            fields = [*fields, None]
         agreed, *moving = fields
         return Channel(
             **_decode_fields(_AGREED_KINDS, unpack(blob(MAX_FRAME).decode(agreed))),
@@ -210,14 +221,21 @@ def _decode_fields(kinds: dict[str, Kind], items: list[Any]) -> dict[str, Any]:
     }
 
 
-def encode_journal_entry(deed: Deed, entries: tuple[Entry, ...], channel: Channel) -> bytes:
+def encode_journal_entry(
+    deed: Deed,
+    entries: tuple[Entry, ...],
+    channel: Channel,
+    *,
+    paid_in: Contributed | None = None,
+) -> bytes:
     """Body of a journal entry: the deed, the phase after it, and all that was signed.
 
-    For a mode or a margin call also what stands after it.
+    For a mode or a margin call also what stands after it, for a deposit how much.
     """
     items = [_ENTRY.encode(entry) for entry in entries]
     stands = _STANDS.encode(channel) if deed in _TELLS_WHAT_STANDS else None
-    return pack([JOURNAL_VERSION, int(deed), int(channel.phase), items, stands])
+    paid = optional(_CONTRIBUTED).encode(paid_in)
+    return pack([JOURNAL_VERSION, int(deed), int(channel.phase), items, stands, paid])
 
 
 def decode_journal_entry(body: bytes) -> tuple[Deed, Phase, tuple[Entry, ...]]:
@@ -227,7 +245,7 @@ def decode_journal_entry(body: bytes) -> tuple[Deed, Phase, tuple[Entry, ...]]:
         SchemaVersionError: written by another version.
         StorageError: the entry is damaged.
     """
-    deed, phase, entries, _ = _read_journal_entry(body)
+    deed, phase, entries, _, _ = _read_journal_entry(body)
     return deed, phase, entries
 
 
@@ -240,12 +258,29 @@ def decode_journal_stands(body: bytes) -> Stands | None:
     return _read_journal_entry(body)[3]
 
 
-def _read_journal_entry(body: bytes) -> tuple[Deed, Phase, tuple[Entry, ...], Stands | None]:
+def decode_journal_deposit(body: bytes) -> Contributed | None:
+    """Read what a `Deed.DEPOSITED` brought in, base units of each party; else None.
+
+    Raises:
+        SchemaVersionError, StorageError: as `decode_journal_entry`.
+    """
+    return _read_journal_entry(body)[4]
+
+
+def _read_journal_entry(
+    body: bytes,
+) -> tuple[Deed, Phase, tuple[Entry, ...], Stands | None, Contributed | None]:
     version, fields = _open_record(body, range(1, JOURNAL_VERSION + 1))
     try:
-        deed, phase, items, stands = [*fields, None] if version == 1 else fields
-        entries = many(_ENTRY, 256).decode(items)
-        return Deed(deed), Phase(phase), entries, optional(_STANDS).decode(stands)
+        later: list[Any] = [None] * (JOURNAL_VERSION - version)
+        deed, phase, items, stands, paid = [*fields, *later]
+        return (
+            Deed(deed),
+            Phase(phase),
+            many(_ENTRY, 256).decode(items),
+            optional(_STANDS).decode(stands),
+            optional(_CONTRIBUTED).decode(paid),
+        )
     except (MessageError, ValueError) as error:
         raise StorageError(f"damaged journal entry: {error}") from error
 

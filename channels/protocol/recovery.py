@@ -43,7 +43,6 @@ __all__ = [
     "connected",
     "entered",
     "in_doubt",
-    "not_now",
     "on_confirm",
     "on_recover_offer",
     "on_recover_request",
@@ -109,28 +108,6 @@ def connected(channel: Channel, command: Connected) -> Step:
     again = [Send(each) for each in channel.outbox]
     asked = [request(channel)] if channel.recovery.leads else []
     return done(channel, standing(channel), *again, *asked)
-
-
-def not_now(channel: Channel, message: m.Message) -> Step:
-    """The peer does not know yet that we are recovering, or has recovered before us."""
-    match message:
-        case m.Propose():
-            nonce = message.proposal.nonce
-        case m.Quote():
-            nonce = message.sides[0].nonce
-        case m.CloseRequest():
-            nonce = message.closing.nonce
-        case _:
-            return done(channel)
-    refusal = m.Reject(
-        channel_id=channel.channel_id,
-        nonce=nonce,
-        reason=m.Reason.BUSY,
-        text="recovering",
-        void_nonce=0,
-        void=None,
-    )
-    return done(channel, Send(refusal))
 
 
 def on_confirm(channel: Channel, message: m.Confirm) -> Step:

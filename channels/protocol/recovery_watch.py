@@ -5,7 +5,6 @@ from __future__ import annotations
 import attrs
 
 from channels.protocol import messages as m
-from channels.protocol.answers import resting_phase
 from channels.protocol.channel import Channel, Phase
 from channels.protocol.effects import (
     Deed,
@@ -20,6 +19,7 @@ from channels.protocol.effects import (
 )
 from channels.protocol.filing import may_file, submit_checkpoint, submit_dispute
 from channels.protocol.ledger import Entry, Full
+from channels.protocol.permanent import resting_phase
 from channels.protocol.recovery import begin, request
 from channels.protocol.recovery_state import attempt
 from channels.protocol.types import State

@@ -50,7 +50,8 @@ class Circumstances:
 
     ``disputed``: the chain shows a dispute, or one that this side or its delegate sent may still be
     mined. ``within_limits`` says whether a portfolio meets this side's margin and limits.
-    ``recovering``: this side's data or the other's is in doubt.
+    ``recovering``: this side's data or the other's is in doubt. ``head_is_fresh``: the newest head
+    is young enough to say what governs.
     """
 
     ledger: Ledger
@@ -59,6 +60,7 @@ class Circumstances:
     disputed: bool
     within_limits: Callable[[Portfolio], bool]
     recovering: bool = False
+    head_is_fresh: bool = True
 
 
 def _rule_1_nonce_is_newest(candidate: Candidate, around: Circumstances) -> str | None:
@@ -101,6 +103,8 @@ def _rule_3_permanent(candidate: Candidate, around: Circumstances) -> str | None
     if not ledger.side.leads(value.nonce):
         if value.portfolio != ledger.governing(clock):
             return "a permanent state we countersign carries the governing portfolio"
+        if not around.head_is_fresh:
+            return "our newest head is too old to say which portfolio governs"
         return None
     if candidate.affirms is not None:
         if value.portfolio != candidate.affirms:

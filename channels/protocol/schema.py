@@ -33,6 +33,7 @@ __all__ = [
     "many",
     "optional",
     "remembered",
+    "shared",
     "struct",
     "text",
     "union",
@@ -183,15 +184,18 @@ def struct(cls: type, *kinds: Kind) -> Kind:
     names = [field.name for field in attrs.fields(cls)]
     if len(names) != len(kinds):
         raise TypeError(f"{cls.__name__} has {len(names)} fields and {len(kinds)} kinds")
-    encoders = [kind.encode for kind in kinds]
     values_of = _getter(names)
+    encoders = [
+        (place, kind.encode) for place, kind in enumerate(kinds) if kind.encode is not _identity
+    ]
     decoders = [(name, kind.decode) for name, kind in zip(names, kinds, strict=True)]
     count = len(names)
 
     def encode(value: Any) -> Item:
-        return [
-            encode_one(each) for encode_one, each in zip(encoders, values_of(value), strict=True)
-        ]
+        items = [*values_of(value)]
+        for place, encode_one in encoders:
+            items[place] = encode_one(items[place])
+        return items
 
     def decode(item: Item) -> Any:
         if type(item) is not list or len(item) != count:
@@ -207,9 +211,47 @@ def struct(cls: type, *kinds: Kind) -> Kind:
     return Kind(encode, decode)
 
 
-def remembered(kind: Kind, most: int = 1_024) -> Kind:
-    """The same kind, for values that are encoded again and again: the newest items are kept."""
-    return Kind(lru_cache(maxsize=most)(kind.encode), kind.decode)
+def remembered(kind: Kind, most: int = 512) -> Kind:
+    """The same kind, for values that are encoded again and again: the newest items are kept.
+
+    Known by identity: a frozen value is handed on as it is, and to compare it takes as long as to
+    encode it.
+    """
+    encode_one = kind.encode
+    known: dict[int, tuple[Any, Item]] = {}  # holds each value, so that its id stays its own
+
+    def encode(value: Any) -> Item:
+        found = known.get(id(value))
+        if found is not None:
+            return found[1]
+        item = encode_one(value)
+        known[id(value)] = value, item
+        if len(known) > most:
+            del known[next(iter(known))]
+        return item
+
+    return Kind(encode, kind.decode)
+
+
+def shared(kind: Kind, most: int = 8_192) -> Kind:
+    """`remembered`; and what was decoded before is that same object, which knows its hash by then.
+
+    For flat values: an item with an array in it is not kept.
+    """
+
+    @lru_cache(maxsize=most, typed=True)  # typed: True is no 1 on the wire
+    def decode_fields(*fields: Item) -> Any:
+        return kind.decode([*fields])
+
+    def decode(item: Item) -> Any:
+        if type(item) is not list:
+            return kind.decode(item)
+        try:
+            return decode_fields(*item)
+        except TypeError:  # it has an array in it, and no hash
+            return kind.decode(item)
+
+    return remembered(Kind(kind.encode, decode), most)
 
 
 def union(members: Mapping[int, tuple[type, Kind]]) -> Kind:

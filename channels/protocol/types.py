@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 from functools import cached_property
-from itertools import pairwise
-from typing import Final
+from operator import lt
+from typing import Any, Final
 
 import attrs
 
@@ -142,7 +142,7 @@ class Position:
         unsigned(128, strike=self.strike, vol=self.vol)
         signed128(quantity=self.quantity, carry=self.carry)
 
-    @property
+    @cached_property
     def series(self) -> Series:
         """What is held, without how much and at what marks."""
         return (self.feed, self.expiry, self.kind, self.strike)
@@ -183,6 +183,11 @@ class Spot:
         return keccak(_SPOT_TYPE_HASH + self.feed + word(self.price))
 
 
+def _rising(keys: list[Any]) -> bool:
+    """Whether each key is above the one before."""
+    return all(map(lt, keys, keys[1:]))
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Portfolio:
     """Cash moved, both initial margins, and the open positions with the marks they imply.
@@ -205,12 +210,12 @@ class Portfolio:
         unsigned(64, marked_at=self.marked_at)
         require(len(self.positions) <= MAX_POSITIONS, "at most 128 positions", len(self.positions))
         require(len(self.spots) <= MAX_POSITIONS, "at most 128 spots", len(self.spots))
-        for position in self.positions:
-            require(position.quantity != 0, "a position has a quantity other than zero", position)
-        for left, right in pairwise(self.positions):
-            require(left.series < right.series, "positions in canonical order", self.positions)
-        for before, after in pairwise(self.spots):
-            require(before.feed < after.feed, "spots in the order of their feeds", self.spots)
+        quantities = [each.quantity for each in self.positions]
+        require(0 not in quantities, "a position has a quantity other than zero", self.positions)
+        series = [each.series for each in self.positions]
+        require(_rising(series), "positions in canonical order", self.positions)
+        feeds = [each.feed for each in self.spots]
+        require(_rising(feeds), "spots in the order of their feeds", self.spots)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Portfolio) and self.struct_hash == other.struct_hash
@@ -330,6 +335,11 @@ class Withdrawal:
 
     def __attrs_post_init__(self) -> None:
         unsigned(128, amount_a=self.amount_a, amount_b=self.amount_b)
+
+    @property
+    def channel_id(self) -> bytes:
+        """Channel of its state."""
+        return self.state.channel_id
 
     @property
     def nonce(self) -> int:

@@ -233,9 +233,9 @@ class TowerRequest:
     """A customer's request; ``time`` is the customer's clock, and an old one is refused.
 
     ``tower`` is the tower's signing key, so that one tower cannot pass a request on to another.
-    ``subject`` is what the request is about: the hash of the newest appointment for FORGET, so that
-    it cannot be used again after another one was made; zero for other verbs. A ``channel_id`` of
-    zero stands for all channels of the signer.
+    ``subject`` is what the request is about: the hash of the newest appointment for FORGET and
+    DISPUTE, so that neither can be used again after another one was made; zero for READ. A
+    ``channel_id`` of zero stands for all channels of the signer.
     """
 
     channel_id: bytes

@@ -9,23 +9,15 @@ from __future__ import annotations
 
 import attrs
 
-from channels.errors import (
-    BadNonceError,
-    BadProposalError,
-    InvalidValueError,
-    MarginError,
-    SigningRefusedError,
-)
+from channels.errors import InvalidValueError, MarginError, SigningRefusedError
 from channels.protocol import messages as m
 from channels.protocol import rules
-from channels.protocol.answers import reject
-from channels.protocol.channel import Channel, Phase
-from channels.protocol.closing import bind_payout
-from channels.protocol.effects import Notify, Step, WithdrawalRequested, done
+from channels.protocol.channel import Channel
+from channels.protocol.closing import Objection, bind_payout, hear_payout
+from channels.protocol.effects import Notify, Step, WithdrawalRequested
 from channels.protocol.events import RequestWithdrawal
 from channels.protocol.ledger import Entry
 from channels.protocol.rules import Candidate
-from channels.protocol.signing import check_signature
 from channels.protocol.types import Party, State, Withdrawal
 
 __all__ = ["accept_withdrawal", "on_withdraw_request", "request_withdrawal"]
@@ -88,41 +80,21 @@ def _check_pays(channel: Channel, withdrawal: Withdrawal) -> None:
 
 def on_withdraw_request(channel: Channel, message: m.WithdrawRequest) -> Step:
     """Check a Withdrawal and hand it to its decider."""
-    withdrawal, other = message.withdrawal, channel.side.other
-    state = withdrawal.state
-    known = channel.ledger.entry(state.nonce)
-    if state.nonce <= channel.ledger.nonce or (
-        known is not None and known.theirs == message.signature
-    ):
-        return done(channel)
-    limit = channel.ledger.nonce + channel.terms.max_in_flight - 2
-    if known is not None or not other.leads(state.nonce) or state.nonce > limit:
-        raise BadNonceError(
-            f"no Withdrawal of party {other.name} at nonce {state.nonce}; allowed is up to {limit}"
-        )
-    if state.valid_until == 0:
-        raise BadProposalError("a Withdrawal until 0: it must be boxed")
-    if state.channel_id != channel.channel_id:
-        raise BadProposalError("a Withdrawal of another channel")
-    check_signature(message.signature, channel.signable(withdrawal), channel.terms.signer(other))
-    seen = attrs.evolve(
-        channel,
-        ledger=channel.ledger.with_entry(Entry(value=withdrawal, theirs=message.signature)),
-    )
-    if channel.phase is Phase.ACCEPTED:
-        # Nobody's fault: its proposal lapsed before it heard our Accept.
-        return reject(seen, state.nonce, m.Reason.BUSY, "our Accept waits for its Confirm")
-    if state.portfolio != channel.portfolio:
-        text = "a Withdrawal leaves the portfolio as it is"
-        return reject(seen, state.nonce, m.Reason.INVALID, text)
-    try:
-        _check_pays(channel, withdrawal)
-    except MarginError as error:
-        return reject(seen, state.nonce, m.Reason.MARGIN, str(error))
-    except InvalidValueError as error:
-        return reject(seen, state.nonce, m.Reason.INVALID, str(error))
-    notice = Notify(WithdrawalRequested(withdrawal=withdrawal))
-    return done(attrs.evolve(seen, phase=Phase.RECEIVED), notice)
+    withdrawal = message.withdrawal
+
+    def objection() -> Objection | None:
+        if withdrawal.state.portfolio != channel.portfolio:
+            return m.Reason.INVALID, "a Withdrawal leaves the portfolio as it is"
+        try:
+            _check_pays(channel, withdrawal)
+        except MarginError as error:
+            return m.Reason.MARGIN, str(error)
+        except InvalidValueError as error:
+            return m.Reason.INVALID, str(error)
+        return None
+
+    asked = Notify(WithdrawalRequested(withdrawal=withdrawal))
+    return hear_payout(channel, withdrawal, message.signature, objection, asked)
 
 
 def accept_withdrawal(channel: Channel, entry: Entry, withdrawal: Withdrawal) -> Step:

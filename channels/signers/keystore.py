@@ -16,11 +16,11 @@ from coincurve import PrivateKey
 from eth_account import Account
 
 from channels.errors import InvalidValueError, SignerError
-from channels.protocol.eip712 import Address, checksum
+from channels.protocol.eip712 import Address, address, checksum
 from channels.protocol.signing import LocalSigner
 from channels.signers.passphrases import SecretSource
 
-__all__ = ["Kdf", "create_keystore", "decrypt_keystore", "load_keystore"]
+__all__ = ["Kdf", "create_keystore", "decrypt_keystore", "load_keystore", "read_address"]
 
 Kdf = Literal["pbkdf2", "scrypt"]
 """Key derivation function: what makes guessing a passphrase slow."""
@@ -52,7 +52,7 @@ def create_keystore(
     """
     if secret is None:
         secret = PrivateKey().secret
-    address = LocalSigner(secret).address
+    own = LocalSigner(secret).address
     if path.exists():
         raise _exists(path)
     words = passphrase(f"Passphrase for {path}")
@@ -67,7 +67,7 @@ def create_keystore(
         raise SignerError(
             f"{path} cannot be written: {error}", next_step="choose another place"
         ) from error
-    return address
+    return own
 
 
 def _exists(path: Path) -> SignerError:
@@ -115,7 +115,7 @@ def decrypt_keystore(path: Path, passphrase: SecretSource) -> bytes:
     words = passphrase(f"Passphrase of {path}")
     try:
         secret = bytes(Account.decrypt(keyfile, words))
-        address = LocalSigner(secret).address
+        own = LocalSigner(secret).address
     except InvalidValueError:  # whose cause may show the key
         raise _no_keystore(path, "what it holds is no private key") from None
     except (ArithmeticError, LookupError, MemoryError, NotImplementedError, TypeError) as error:
@@ -127,13 +127,26 @@ def decrypt_keystore(path: Path, passphrase: SecretSource) -> bytes:
             f"the passphrase of {path} is wrong", next_step="give the one it was made with"
         ) from error
     stated = keyfile.get("address")
-    if stated is not None and str(stated).lower().removeprefix("0x") != address.hex():
+    if stated is not None and str(stated).lower().removeprefix("0x") != own.hex():
         raise SignerError(
             f"{path} says it holds the key of {str(stated)[:42]!r}, and holds that of "
-            f"{checksum(address)}",
+            f"{checksum(own)}",
             next_step="find out who changed it before you use it",
         )
     return secret
+
+
+def read_address(path: Path) -> Address:
+    """The address that a keystore says its key has; asks for no passphrase, and so proves nothing.
+
+    Raises:
+        SignerError: no keystore there, or one that keeps its address to itself.
+    """
+    stated = _read(path).get("address")
+    try:
+        return address("0x" + str(stated).removeprefix("0x"))
+    except InvalidValueError as error:
+        raise _no_keystore(path, "it names no address") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

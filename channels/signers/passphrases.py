@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,14 +54,17 @@ def from_file(path: Path) -> SecretSource:
 
 
 def ask(purpose: str) -> str:
-    """Ask whoever sits at the terminal, without showing what is typed.
+    """Ask whoever sits at the terminal, without showing what is typed; else read standard input.
 
     Raises:
-        SignerError: nobody sits there.
+        SignerError: nobody sits there, and nothing is piped in.
     """
     try:
-        return getpass.getpass(f"{purpose}: ")
-    except (EOFError, getpass.GetPassWarning) as error:
+        with warnings.catch_warnings():
+            # A pipe shows nothing that is typed, and whoever made it knows that it is one.
+            warnings.simplefilter("ignore", getpass.GetPassWarning)
+            return getpass.getpass(f"{purpose}: ")
+    except EOFError as error:
         raise SignerError(
             f"{purpose}: there is no terminal to ask at",
             next_step="give it in the environment or in a file",

@@ -23,6 +23,7 @@ import httpx
 import trio
 
 from channels.errors import InvalidValueError, SignerError
+from channels.foreign_json import parse_json
 from channels.protocol.eip712 import Address, address, checksum
 from channels.protocol.signing import Signable, Signature
 from channels.signers.recovery import signature_of
@@ -220,7 +221,7 @@ class _SignerRpc:
 
     def _document(self, status: int, raw: bytes) -> dict[str, Any]:
         try:
-            answer = json.loads(raw)
+            answer = parse_json(raw)
         except ValueError:
             answer = None
         if not isinstance(answer, dict):

@@ -2,7 +2,8 @@
 
 There is one writer at a time, and it is one of the tasks that commit. The first to find the store
 idle lets every other ready task queue its batch, then writes them all in one transaction and wakes
-their tasks. A writer task of its own would cost two more wake-ups on every commit, and a nursery.
+their tasks; after a pause, in which it was mostly alone, it writes at once. A writer task of its
+own would cost two more wake-ups on every commit, and a nursery.
 
 A transaction runs in the event loop: it takes about 0.12 ms, of which a thread's round trip would
 add two thirds. Where the disk is slow (on average above ``inline_below``), transactions move to a
@@ -11,6 +12,7 @@ thread until it is fast again.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
@@ -27,6 +29,9 @@ from channels.storage.writes import DeleteRecord, PutRecord, Write
 
 __all__ = ["Records", "Store", "open_store"]
 
+_PAUSE: Final = 0.0002
+"""Seconds beyond a transaction's own time after which the next committer is taken to be alone."""
+
 _WEIGHT: Final = 1 / 8
 """Of the newest transaction in the average time of one: a single checkpoint does not move it."""
 
@@ -34,11 +39,12 @@ _WEIGHT: Final = 1 / 8
 class _Request:
     """A batch waiting to be written, and the task that waits for it."""
 
-    __slots__ = ("batch", "error", "leads", "taken", "task", "time")
+    __slots__ = ("batch", "error", "leads", "shielded", "taken", "task", "time")
 
-    def __init__(self, batch: tuple[Write, ...], time: int) -> None:
+    def __init__(self, batch: tuple[Write, ...], time: int, shielded: bool) -> None:
         self.batch = batch
         self.time = time
+        self.shielded = shielded
         self.task: Task | None = None
         self.error: Exception | None = None
         self.taken = False
@@ -55,6 +61,7 @@ class Store:
         self._clock = clock
         self._inline_below = inline_below
         self._average = 0.0
+        self._ended = -math.inf
         self._in_thread = inline_below <= 0 and not database.in_memory
         self._limiter = trio.CapacityLimiter(1)
         self._queue: list[_Request] = []
@@ -84,11 +91,13 @@ class Store:
         return value if isinstance(value, int) else None
 
     @enable_ki_protection
-    async def commit(self, batch: Iterable[Write]) -> None:
+    async def commit(self, batch: Iterable[Write], *, shield: bool = False) -> None:
         """Write a batch, whole or not at all; return when it is on the disk.
 
         Cancellation leaves no doubt: if this raises ``trio.Cancelled``, nothing of the batch was
-        written; once the transaction has begun, it is seen through, and this returns.
+        written; once the transaction has begun, it is seen through, and this returns. With
+        ``shield`` it is never cancelled. Whoever commits after a pause does not wait for others,
+        and lets none of them run.
 
         Raises:
             InvalidValueError: SQLite refuses these values, such as a journal entry for a channel
@@ -97,9 +106,10 @@ class Store:
                 a signature in spite of this **may lose funds**. Take it as possible, too, that it
                 is found stored when the store is opened anew.
         """
-        request = _Request(tuple(batch), self._clock())
+        request = _Request(tuple(batch), self._clock(), shield)
         self._check_usable()
-        await trio.lowlevel.checkpoint_if_cancelled()
+        if not shield:
+            await trio.lowlevel.checkpoint_if_cancelled()
         self._queue.append(request)
         if self._writing:
             await self._wait(request)
@@ -112,7 +122,7 @@ class Store:
 
     async def _wait(self, request: _Request) -> None:
         def abort(_: RaiseCancelT) -> Abort:
-            if request.taken:
+            if request.taken or request.shielded:
                 return Abort.FAILED
             self._queue.remove(request)
             return Abort.SUCCEEDED
@@ -122,11 +132,13 @@ class Store:
 
     @enable_ki_protection
     async def _lead(self) -> None:
-        # Whoever is ready queues now. Trio runs one round's tasks in any order, so that only a
-        # second round gathers all of them; a lone committer is spared it.
-        await trio.lowlevel.cancel_shielded_checkpoint()
-        if self._crowded or len(self._queue) > 1:
+        soon = time.perf_counter() < self._ended + self._average + _PAUSE
+        if soon or self._crowded or self._in_thread:
+            # Whoever is ready queues now. Trio runs one round's tasks in any order, so that only a
+            # second round gathers all of them; one whose like were alone is spared it.
             await trio.lowlevel.cancel_shielded_checkpoint()
+            if self._crowded or len(self._queue) > 1:
+                await trio.lowlevel.cancel_shielded_checkpoint()
         group, self._queue = self._queue, []
         self._crowded = len(group) > 1
         for request in group:
@@ -146,7 +158,8 @@ class Store:
     def _write(self, work: list[tuple[tuple[Write, ...], int]]) -> list[Exception | None]:
         started = time.perf_counter()
         errors = self._database.write(work)
-        self._average += (time.perf_counter() - started - self._average) * _WEIGHT
+        self._ended = time.perf_counter()
+        self._average += (self._ended - started - self._average) * _WEIGHT
         limit = self._inline_below / 2 if self._in_thread else self._inline_below
         self._in_thread = self._average >= limit and not self._database.in_memory
         return errors

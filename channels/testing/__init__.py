@@ -1,7 +1,11 @@
-"""Fakes for tests of code that uses channels: the contract, a token and an oracle in memory.
+"""Fakes for tests of code that uses channels: linked peers, a chain, the contract.
+
+`linked_peers` gives real peers on a `FakeChain` and a `MemoryNetwork`, without sockets and without
+an EVM: what a bot is tested with, under a clock that jumps over every wait.
 
 `ModelAdjudicator` decides what the contract would; `ModelToken` and `ModelOracle` are what it
-works with. Nothing here does input or output, waits, or looks at a clock. Amounts are base units.
+works with. Those three do no input or output, never wait, and look at no clock. Amounts are base
+units.
 
 >>> from channels import LocalSigner, RiskParams, default_terms
 >>> from channels.protocol.calls import Dispute, Open, Settle
@@ -44,20 +48,69 @@ channels.testing.refusals.RefusedError: WrongPhase(phase=DISPUTED)
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from channels.testing.adjudicator import ModelAdjudicator
 from channels.testing.oracle import Answer, ModelOracle, Status
 from channels.testing.record import ChannelRecord
 from channels.testing.refusals import Refusal, RefusedError
 from channels.testing.token import UNLIMITED, ModelToken
 
+if TYPE_CHECKING:
+    from channels.testing.clocks import quiet as quiet
+    from channels.testing.clocks import run as run
+    from channels.testing.fake_chain import UNIT as UNIT
+    from channels.testing.fake_chain import FakeChain as FakeChain
+    from channels.testing.fake_endpoint import FakeEndpoint as FakeEndpoint
+    from channels.testing.linked import LinkedPeers as LinkedPeers
+    from channels.testing.linked import linked_peers as linked_peers
+    from channels.testing.linked_peer import LinkedPeer as LinkedPeer
+    from channels.testing.linked_peer import PeerOptions as PeerOptions
+    from channels.transport.memory import MemoryNetwork as MemoryNetwork
+
 __all__ = [
+    "UNIT",
     "UNLIMITED",
     "Answer",
     "ChannelRecord",
+    "FakeChain",
+    "FakeEndpoint",
+    "LinkedPeer",
+    "LinkedPeers",
+    "MemoryNetwork",
     "ModelAdjudicator",
     "ModelOracle",
     "ModelToken",
+    "PeerOptions",
     "Refusal",
     "RefusedError",
     "Status",
+    "linked_peers",
+    "quiet",
+    "run",
 ]
+
+_HOMES = {
+    "UNIT": "channels.testing.fake_chain",
+    "FakeChain": "channels.testing.fake_chain",
+    "FakeEndpoint": "channels.testing.fake_endpoint",
+    "LinkedPeer": "channels.testing.linked_peer",
+    "LinkedPeers": "channels.testing.linked",
+    "MemoryNetwork": "channels.transport.memory",
+    "PeerOptions": "channels.testing.linked_peer",
+    "linked_peers": "channels.testing.linked",
+    "quiet": "channels.testing.clocks",
+    "run": "channels.testing.clocks",
+}
+"""What is imported when it is first used: the model needs neither Trio nor a peer."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

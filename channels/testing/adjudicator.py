@@ -37,8 +37,9 @@ class ModelAdjudicator(AgreedCalls, DisputeCalls, MarginCalls):
     choose; the model does not notice a clock that goes backwards.
 
     A call that raises `RefusedError` has changed nothing. Amounts are base units of the
-    collateral. Outside the model: gas, reentrancy, events, wallets of ERC-1271, tokens that take a
-    fee, and calldata that is no value of `channels.protocol`.
+    collateral. Outside the model: gas, reentrancy, wallets of ERC-1271, tokens that take a fee, and
+    calldata that is no value of `channels.protocol`. What the contract would emit is told by
+    `take_events`.
 
     >>> from channels.protocol.calls import Claim
     >>> from channels.protocol.terms import Domain

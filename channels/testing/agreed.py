@@ -20,7 +20,7 @@ from channels.protocol.calls import (
     Withdraw,
 )
 from channels.protocol.eip712 import Address
-from channels.protocol.facts import OnChainPhase
+from channels.protocol.facts import ChannelOpened, Deposited, OnChainPhase, Withdrawn
 from channels.protocol.types import Party
 from channels.testing.authority import (
     check_box,
@@ -90,6 +90,14 @@ class AgreedCalls(Storage):
                 self._vault.pull(refusals, terms.collateral, terms.party(party), amount)
             refusals.stop()
         self._store(terms, record)
+        self._emit_of(
+            ChannelOpened,
+            terms,
+            signer_a=terms.signer_a,
+            signer_b=terms.signer_b,
+            deposit_a=opening.deposit_a,
+            deposit_b=opening.deposit_b,
+        )
         return self.channel_id(terms)
 
     def deposit(self, call: Deposit, *, sender: Address, now: int) -> None:
@@ -111,6 +119,7 @@ class AgreedCalls(Storage):
             self._vault.pull(refusals, terms.collateral, sender, amount)
             refusals.stop()
         self._store(terms, record)
+        self._emit_of(Deposited, terms, party=party, amount=amount)
 
     def checkpoint(self, call: Checkpoint, *, now: int) -> bool:
         """Record a newer state, and tell whether that was done.
@@ -167,8 +176,9 @@ class AgreedCalls(Storage):
         refusals.stop()
         self._store(terms, paid)
         self._show(state.portfolio)
-        self._record(terms, state)
-        self._vault.pay(terms, amounts)
+        self._record(terms, state, state.portfolio)
+        self._emit_of(Withdrawn, terms, paid_a=amounts[0], paid_b=amounts[1])
+        self._pay(terms, amounts)
 
     def close(self, call: Close, *, now: int) -> None:
         """End the channel and pay everything by cash under the closing's ``net_to_b``.

@@ -67,15 +67,16 @@ class Book:
 
     def shortfall(
         self, refusals: Refusals, cash: int, party: Party, scenarios: Sequence[ScenarioIndex]
-    ) -> None:
+    ) -> tuple[int, int]:
         """Refuse unless ``party`` with this cash, unclamped, is short of maintenance margin.
 
-        Vols are shifted in its favour by the age of the marks.
+        Returns its equity and that margin. Vols are shifted in its favour by the age of the marks.
         """
         value, maintenance = self._assess(party, scenarios)
         covered = cash + value >= maintenance
         refusals.when(covered, "NotShort", equity=cash + value, maintenance=maintenance)
         refusals.stop()
+        return cash + value, maintenance
 
     def value_to_a(self, called: Party | None) -> int:
         """What A receives (+) or pays (-) for all positions.

@@ -9,9 +9,14 @@ import attrs
 
 from channels.protocol.calls import Abandon, Claim, CoSigned, Dispute, DisputeFor, Settle
 from channels.protocol.eip712 import Address
-from channels.protocol.facts import OnChainPhase
+from channels.protocol.facts import (
+    DisputeStarted,
+    OnChainPhase,
+    PayoutClaimed,
+    PositionsSettled,
+)
 from channels.protocol.terms import Terms
-from channels.protocol.types import Party
+from channels.protocol.types import EMPTY_PORTFOLIO, Party
 from channels.testing.authority import (
     check_box,
     check_signers,
@@ -76,9 +81,13 @@ class DisputeCalls(Storage):
         if phase is OnChainPhase.OPEN:
             check_time(refusals, deadline)
         refusals.stop()
+        shown = None if newest is None else newest.state.portfolio
         if recorded and newest is not None:
-            self._record(terms, newest.state)
             self._show(newest.state.portfolio)
+            if phase is OnChainPhase.OPEN:
+                self._write(terms, newest.state)
+            else:
+                self._record(terms, newest.state, shown)
         if phase is OnChainPhase.OPEN:
             record = self.channel(terms)
             filed = attrs.evolve(
@@ -90,6 +99,19 @@ class DisputeCalls(Storage):
             )
             self._store(terms, filed)
             self.dispute_count += 1
+            if record.expected_hash == EMPTY_PORTFOLIO.struct_hash:
+                shown = EMPTY_PORTFOLIO
+            elif shown is not None and shown.struct_hash != record.portfolio_hash:
+                shown = None
+            self._emit_of(
+                DisputeStarted,
+                terms,
+                filer=side,
+                nonce=record.nonce,
+                deadline=deadline,
+                count=self.dispute_count,
+                portfolio=shown,
+            )
         return recorded
 
     def _check_newest(
@@ -135,6 +157,8 @@ class DisputeCalls(Storage):
             self._end(terms, record.after_stale_penalty(cash, terms))
             return done.settled
         self._show(remaining)
+        if done.settled:
+            self._emit_of(PositionsSettled, terms, portfolio=remaining)
         self._store(
             terms,
             attrs.evolve(
@@ -168,4 +192,8 @@ class DisputeCalls(Storage):
         Raises:
             RefusedError: the contract would revert.
         """
-        return self._vault.claim(call.token, call.recipient, sender=sender)
+        amount = self._vault.claim(call.token, call.recipient, sender=sender)
+        self._emit(
+            PayoutClaimed, token=call.token, payee=sender, recipient=call.recipient, amount=amount
+        )
+        return amount

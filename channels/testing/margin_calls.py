@@ -16,7 +16,7 @@ import attrs
 
 from channels.protocol.calls import CallMargin, CloseOut, Release
 from channels.protocol.eip712 import Address
-from channels.protocol.facts import OnChainPhase
+from channels.protocol.facts import ClosedOut, MarginCalled, OnChainPhase, Released
 from channels.protocol.terms import Terms
 from channels.protocol.types import Party
 from channels.testing.book import Book, check_risk
@@ -58,10 +58,18 @@ class MarginCalls(Storage):
         book = _book(refusals, call, done, self._spots(terms, now), at=now)
         cash = record.equity(called, done.remaining.net_to_b)
         check_time(refusals, cure_end)
-        book.shortfall(refusals, cash, called, call.scenarios)
+        equity, maintenance = book.shortfall(refusals, cash, called, call.scenarios)
         self._show(call.portfolio)
         cure_ends = {**dict(zip(Party, record.cure_ends, strict=True)), called: cure_end}
         self._store(terms, attrs.evolve(record, cure_ends=(cure_ends[Party.A], cure_ends[Party.B])))
+        self._emit_of(
+            MarginCalled,
+            terms,
+            party=called,
+            cure_end=cure_end,
+            equity=equity,
+            maintenance=maintenance,
+        )
         return cure_end
 
     def close_out(self, call: CloseOut, *, now: int) -> None:
@@ -87,10 +95,13 @@ class MarginCalls(Storage):
         net = done.remaining.net_to_b
         book.shortfall(refusals, record.equity(called, net), called, call.scenarios)
         both = record.called_together(terms)
-        cash = record.cash(net - book.value_to_a(None if both else called))
+        value, penalty = book.value_to_a(None if both else called), 0
+        cash = record.cash(net - value)
         if not both:
-            bps = terms.default_penalty_bps
-            cash = moved(cash, called, call.portfolio.margin(called) * bps // _BPS)
+            owed = call.portfolio.margin(called) * terms.default_penalty_bps // _BPS
+            penalty = min(owed, cash[called])
+            cash = moved(cash, called, penalty)
+        self._emit_of(ClosedOut, terms, party=called, value=value, penalty=penalty)
         self._end(terms, record.after_stale_penalty(cash, terms))
 
     def release(self, call: Release, *, sender: Address, now: int) -> int:
@@ -126,7 +137,8 @@ class MarginCalls(Storage):
         refusals.stop()
         self._show(call.portfolio)
         self._store(terms, attrs.evolve(paid, released=record.released | {party}))
-        self._vault.pay(terms, (amounts[0], amounts[1]))
+        self._emit_of(Released, terms, party=party, amount=cash - locked)
+        self._pay(terms, (amounts[0], amounts[1]))
         return cash - locked
 
     # ---- what they share

@@ -5,6 +5,7 @@ Source: design, adjudication.md "Oracles" and rule 8; `IOracle.sol`.
 
 from __future__ import annotations
 
+from copy import copy
 from enum import IntEnum
 from typing import Final
 
@@ -61,6 +62,19 @@ class ModelOracle:
     def set_spot(self, feed: bytes, price: int, updated_at: int) -> None:
         """Store the spot of ``feed``, WAD, as observed at ``updated_at``."""
         self._spots[feed] = price, updated_at
+
+    def copy(self) -> ModelOracle:
+        """An oracle that knows now what this one knows, and goes its own way from here."""
+        twin = copy(self)
+        twin._answers, twin._spots = self._answers.copy(), self._spots.copy()
+        return twin
+
+    def newest_spot(self, feed: bytes) -> tuple[int, int] | None:
+        """The newest price of ``feed``, WAD, and when it was observed; None if there is none.
+
+        However old: what a contract makes of it says `spot`.
+        """
+        return None if self.fails else self._spots.get(feed)
 
     def answer(self, feed: bytes, time: int) -> Answer:
         """What is known of the price at ``time``; a price that is none counts as not known."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 
 from channels.errors import BadSignatureError, InvalidValueError
 from channels.protocol.calls import Permit
@@ -106,6 +107,13 @@ class ModelToken:
             self._permits_used[owner] += 1
             self._allowances[owner, spender] = permit.value
         return good
+
+    def copy(self) -> ModelToken:
+        """A token that has now what this one has, and goes its own way from here."""
+        twin = copy(self)
+        twin._balances, twin._allowances = self._balances.copy(), self._allowances.copy()
+        twin._permits_used, twin._refused = self._permits_used.copy(), self._refused.copy()
+        return twin
 
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:

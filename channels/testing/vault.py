@@ -28,6 +28,16 @@ class Vault:
         self._tokens = {each.address: each for each in tokens}
         self._claimable: Counter[tuple[Address, Address]] = Counter()
 
+    def copy(self) -> Vault:
+        """A vault that owes now what this one owes, with tokens of its own."""
+        twin = Vault(self._holder, (each.copy() for each in self._tokens.values()))
+        twin._claimable = self._claimable.copy()
+        return twin
+
+    def token(self, address: Address) -> ModelToken:
+        """The token at this address."""
+        return self._tokens[address]
+
     def knows(self, token: Address) -> bool:
         """Whether there is such a token."""
         return token in self._tokens
@@ -55,13 +65,16 @@ class Vault:
         )
         refusals.when(not taken, "TransferFailed", token=token)
 
-    def pay(self, terms: Terms, amounts: tuple[int, int]) -> None:
-        """Pay A and B; what the token refuses to push is theirs to claim."""
+    def pay(self, terms: Terms, amounts: tuple[int, int]) -> list[tuple[Address, int]]:
+        """Pay A and B; what the token refuses to push is theirs to claim: payees and amounts."""
+        deferred = []
         for party, amount in zip(Party, amounts, strict=True):
             payee = terms.party(party)
             token = self._tokens[terms.collateral]
             if amount and not token.transfer(payee, amount, sender=self._holder):
                 self._claimable[terms.collateral, payee] += amount
+                deferred.append((payee, amount))
+        return deferred
 
     def claim(self, token: Address, to: Address, *, sender: Address) -> int:
         """Pay the sender what it can claim, to any address.

@@ -9,32 +9,28 @@ from channels.chain import EthereumChain
 from channels.chain.bindings import encode_call
 from channels.chain.contracts import OracleReader
 from channels.chain.events import read_events
+from channels.chain.fees import Urgency
 from channels.chain.jobs import Intent, JobStream
 from channels.chain.rpc import CallFailedError
 from channels.chain.transactions import TransactionManager
 from channels.dispute.ports import UpdateLike
 from channels.errors import EndpointError
-from channels.protocol.calls import Call, Checkpoint, Settle
+from channels.protocol.calls import Call, Checkpoint
 from channels.protocol.eip712 import Address
 from channels.protocol.facts import ChainEvent, ChannelView, Head
 from channels.protocol.terms import Domain, channel_id
 
 __all__ = ["BudgetedChain"]
 
-_GAS: Final[dict[type[Call], int]] = {Checkpoint: 100_000, Settle: 500_000}
-_MOST_GAS: Final = 5_000_000
-"""Gas that a budget must pay for: a channel's first checkpoint takes up to 64,000, a settlement
-with a handful of expiries 300,000, a decision about margin up to 5,000,000."""
-
 _LONGEST_RANGE: Final = 1_000
 """Blocks asked for at once: more than this, endpoints refuse."""
 
 
 class BudgetedChain:
-    """The chain of a tower's gas account. A channel without a budget is bounded by the fee policy.
+    """The chain of a tower's gas accounts. A channel without a budget is bounded by the fee policy.
 
     When a budget is too small for the fees of the day, the transaction waits and the monitor says
-    so; it is not dropped.
+    so; it is not dropped, and holds up no other.
     """
 
     def __init__(self, chain: EthereumChain) -> None:
@@ -82,11 +78,12 @@ class BudgetedChain:
         """An oracle."""
         return self._chain.oracle(address)
 
-    async def submit(self, call: Call, *, key: bytes) -> None:
-        """Accept a call, at no more than the channel's budget allows."""
+    async def submit(self, call: Call, *, key: bytes, urgency: Urgency | None = None) -> None:
+        """Accept a call, at no more than what is left of the channel's budget."""
         terms = getattr(call, "terms", None)
-        wei = 0 if terms is None else self._budgets.get(channel_id(self.domain, terms), 0)
-        await self._chain.submit(call, key=key, fee_limit=wei // _GAS.get(type(call), _MOST_GAS))
+        budget = None if terms is None else self._budgets.get(channel_id(self.domain, terms))
+        wei = 0 if budget is None else max(budget, 1)  # 0 stands for no bound
+        await self._chain.submit(call, key=key, urgency=urgency, budget=wei)
 
     async def transact(self, intent: Intent, *, key: bytes) -> None:
         """Accept any other transaction."""
@@ -126,9 +123,10 @@ class BudgetedChain:
         return answer == encoded.answer
 
     async def gas_balance(self) -> int:
-        """What the gas account has, wei."""
-        return await self._chain.rpc.balance(self.account)
+        """What the gas accounts have together, wei."""
+        rpc, accounts = self._chain.rpc, self._chain.transactions.accounts
+        return sum([await rpc.balance(each) for each in accounts])
 
     def set_budget(self, channel_id: bytes, wei: int) -> None:
-        """The most to pay for one transaction of a channel from now on."""
+        """The most to pay for all transactions of a channel together, from now on."""
         self._budgets[channel_id] = wei

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+import attrs
 import trio
 
 from channels.errors import AppointmentRefusedError, InvalidValueError
@@ -37,8 +38,23 @@ from channels.tower.writes import CountReceipt, Forget, Keep
 __all__ = ["Clerk"]
 
 
+@attrs.frozen(kw_only=True)
+class _Taken:
+    """What came of an appointment: the number of its receipt, and what is kept of it newly.
+
+    Number 0: another process has just taken one of the same entry, and both must be heeded.
+    """
+
+    number: int
+    kept: Kept | None = None
+    view: ChannelView | None = None
+
+
 class Clerk:
-    """A tower's intake. ``defend`` is told of every entry as it is now, before its receipt."""
+    """A tower's intake. ``defend`` is told of every entry as it is now, before its receipt.
+
+    ``file`` is told of those for which a dispute is to be filed.
+    """
 
     def __init__(
         self,
@@ -49,6 +65,7 @@ class Clerk:
         policy: IntakePolicy,
         tally: Tally,
         defend: Callable[[Kept, ChannelView | None], Awaitable[None]],
+        file: Callable[[Kept], Awaitable[None]],
     ) -> None:
         self._chain = chain
         self._book = book
@@ -56,6 +73,7 @@ class Clerk:
         self._policy = policy
         self._tally = tally
         self._defend = defend
+        self._file = file
         self._busy: dict[bytes, trio.Lock] = {}
         self._under_way: Counter[tuple[Address, str]] = Counter()
 
@@ -81,31 +99,61 @@ class Clerk:
     ) -> SignedReceipt:
         customer = signer_of(appointment, signature, self._chain.domain)
         key = _entry(appointment, content, customer)
+        holding = Holding(appointment=appointment, signature=signature, content=content)
         async with self._alone(key):
-            kept = self._book.kept(key)
-            if kept is not None and any(each.appointment == appointment for each in kept.holdings):
-                # Its answer got lost: asked for again, it is given again.
-                number = await self._book.write(CountReceipt())
-                return await self._receipt(appointment, number)
+            taken = await self._take(holding, customer, key)
+            while not taken.number:
+                taken = await self._take(holding, customer, key)
+            if taken.kept is not None:
+                self._tally.commits.add(self._book.commit_seconds)
+                await self._defend(taken.kept, taken.view)
+            return await self._receipt(appointment, taken.number)
+
+    async def _take(self, holding: Holding, customer: Address, key: bytes) -> _Taken:
+        """Check an appointment against what is kept, and keep it."""
+        appointment = holding.appointment
+        kept = await self._book.ask(lambda book: book.kept(key))
+        if kept is not None and any(each.appointment == appointment for each in kept.holdings):
+            # Its answer got lost: asked for again, it is given again.
+            return _Taken(number=await self._book.write(CountReceipt()))
+        with self._reserve(customer, kept, appointment.gas_budget) as own:
+            account = await self._account(customer, kept, own)
             head = self._chain.head
-            holding = check_offer(
-                Holding(appointment=appointment, signature=signature, content=content),
+            check_offer(
+                holding,
                 customer,
                 domain=self._chain.domain,
                 kept=kept,
-                account=self._account(customer, kept),
+                account=account,
                 head=head,
                 policy=self._policy,
+                delegate=self._chain.account,
             )
-            with self._reserve(customer, kept, appointment.gas_budget):
-                view = None if kept is not None else await self._examine(holding, head)
-                if kept is None:
-                    kept = Kept(customer=customer, pot=0 if view is None else view.pot)
-                kept = kept.with_holding(holding)
-                number = await self._book.write(Keep(kept))
-            self._tally.commits.add(self._book.commit_seconds)
-            await self._defend(kept, view)
-            return await self._receipt(appointment, number)
+            view = None if kept is not None else await self._examine(holding, head)
+            over = b"" if kept is None else kept.record
+            if kept is None:
+                kept = Kept(customer=customer, pot=0 if view is None else view.pot)
+            kept = kept.with_holding(holding, heard=head.timestamp)
+            return _Taken(number=await self._book.write(Keep(kept, over)), kept=kept, view=view)
+
+    async def file_dispute(self, key: bytes) -> None:
+        """Note a customer's word that a dispute is to be filed, and have it done.
+
+        Raises:
+            AppointmentRefusedError: it has not authorised any.
+            StorageError: it is not noted.
+        """
+        number = 0
+        async with self._alone(key):
+            while not number:
+                before = await self._book.ask(lambda book: book.kept(key))
+                if before is None or before.authorised is None:
+                    raise AppointmentRefusedError(
+                        Refusal.AUTHORISATION, "the newest appointment authorises no dispute"
+                    )
+                kept = attrs.evolve(before, called=self._chain.head.timestamp)
+                number = await self._book.write(Keep(kept, before.record))
+            await self._file(kept)
 
     async def forget(self, key: bytes) -> None:
         """Delete an entry. Raises `StorageError` if it is still there."""
@@ -123,26 +171,29 @@ class Clerk:
             if not lock.locked():
                 self._busy.pop(key, None)
 
-    def _account(self, customer: Address, kept: Kept | None) -> Account:
-        """What a customer has here and under way, the entry itself not counted."""
-        account = self._book.account(customer)
+    async def _account(self, customer: Address, kept: Kept | None, own: Account) -> Account:
+        """What a customer has here and under way; the entry itself, reserved as ``own``, not.
+
+        What is under way is looked at first: what ends meanwhile counts twice rather than never.
+        """
+        channels = self._under_way[customer, "channels"] - own.channels
+        wei = self._under_way[customer, "wei"] - own.committed
+        account = await self._book.ask(lambda book: book.account(customer))
         return Account(
-            channels=account.channels + self._under_way[customer, "channels"] - (kept is not None),
-            committed=account.committed
-            + self._under_way[customer, "wei"]
-            - (0 if kept is None else kept.budget),
+            channels=account.channels + channels - (kept is not None),
+            committed=account.committed + wei - (0 if kept is None else kept.budget),
         )
 
     @contextmanager
-    def _reserve(self, customer: Address, kept: Kept | None, budget: int) -> Iterator[None]:
+    def _reserve(self, customer: Address, kept: Kept | None, budget: int) -> Iterator[Account]:
         """Count what is under way, so that quotas hold for many appointments at once."""
-        more = {
-            (customer, "channels"): int(kept is None),
-            (customer, "wei"): budget - (0 if kept is None else kept.budget),
-        }
+        own = Account(
+            channels=int(kept is None), committed=budget - (0 if kept is None else kept.budget)
+        )
+        more = {(customer, "channels"): own.channels, (customer, "wei"): own.committed}
         self._under_way.update(more)
         try:
-            yield
+            yield own
         finally:
             self._under_way.subtract(more)
             for each in more:

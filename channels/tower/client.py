@@ -27,6 +27,7 @@ from channels.errors import (
     LinkClosedError,
     TowerFaultError,
 )
+from channels.foreign_json import parse_json
 from channels.protocol.calls import CoSigned
 from channels.protocol.eip712 import Address
 from channels.protocol.signing import Signable, Signature, Signer, check_digest, recover
@@ -122,14 +123,27 @@ class TowerClient:
             TowerFaultError: it does not do so.
             LinkClosedError: it does not answer.
         """
+        await self._about(signer, holding, TowerVerb.FORGET, "DELETE")
+
+    async def file_dispute(self, signer: Signer, holding: Holding) -> None:
+        """Have the tower file a dispute now, under the authorisation of the newest appointment.
+
+        Raises:
+            AppointmentRefusedError: that authorises none.
+            TowerFaultError: it does not do so.
+            LinkClosedError: it does not answer.
+        """
+        await self._about(signer, holding, TowerVerb.DISPUTE, "POST", "/dispute")
+
+    async def _about(
+        self, signer: Signer, holding: Holding, verb: TowerVerb, method: str, suffix: str = ""
+    ) -> None:
+        """Send a signed request about the newest appointment."""
         appointment = holding.appointment
-        headers = await self._signed(
-            signer, appointment.channel_id, TowerVerb.FORGET, appointment.struct_hash
-        )
-        path = f"/v1/channels/{hexed(appointment.channel_id)}"
-        await self._ask(
-            "DELETE", f"{path}?appointment={hexed(appointment.struct_hash)}", headers=headers
-        )
+        subject = appointment.struct_hash
+        headers = await self._signed(signer, appointment.channel_id, verb, subject)
+        path = f"/v1/channels/{hexed(appointment.channel_id)}{suffix}"
+        await self._ask(method, f"{path}?appointment={hexed(subject)}", headers=headers)
 
     # ---- getting back
 
@@ -285,8 +299,8 @@ class TowerClient:
         if len(response.content) > _MOST_ANSWER:
             raise TowerFaultError("an answer too long to be one")
         try:
-            answer = response.json()
-        except (ValueError, RecursionError) as error:
+            answer = parse_json(response.content)
+        except ValueError as error:
             raise TowerFaultError(f"the tower answers no JSON: {response.status_code}") from error
         if response.status_code == httpx.codes.OK:
             return answer

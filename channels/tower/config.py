@@ -5,10 +5,12 @@ Source: `docs/how-to/run-a-tower.md` shows one.
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
+from socket import gethostname
 from typing import Any, Final
 
 import attrs
@@ -17,7 +19,8 @@ from channels.chain.heads import Finality
 from channels.errors import InvalidValueError
 from channels.protocol.eip712 import Address, address
 from channels.tower.intake import IntakePolicy
-from channels.tower.service import TowerPolicy
+from channels.tower.policy import TowerPolicy
+from channels.tower.reading import is_address
 
 __all__ = ["TowerConfig", "read_config"]
 
@@ -27,8 +30,13 @@ _KEYS: Final[Mapping[str, tuple[type, ...]]] = {
     "finality": (str, int),
     "signer": (str,),
     "gas_account": (str,),
+    "lanes": (list,),
     "book": (str,),
     "jobs": (str,),
+    "database": (str,),
+    "replica": (str,),
+    "lease": (int,),
+    "canary": (str,),
     "listen": (str,),
     "certificate": (str,),
     "key": (str,),
@@ -40,9 +48,18 @@ _KEYS: Final[Mapping[str, tuple[type, ...]]] = {
     "prepaid": (dict,),
     "value": (dict,),
 }
+_LEAST_LEASE: Final = 3
 _NEEDED: Final = ("rpc", "adjudicator", "signer", "gas_account")
 _POLICY: Final = ("beat_every", "rank", "stagger", "least_reserve")
-_INTAKE: Final = ("least_window", "slot", "quota", "prepaid", "receipt_term", "longest_response")
+_INTAKE: Final = (
+    "least_window",
+    "slot",
+    "quota",
+    "prepaid",
+    "receipt_term",
+    "longest_response",
+    "longest_authorisation",
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -50,7 +67,10 @@ class TowerConfig:
     """What `option-channels tower run` needs to know; paths are absolute.
 
     ``signer`` and ``gas_account`` are addresses of keys as `channels.signers.open_signer` takes
-    them; the latter ``keystore:`` or ``env:``.
+    them; the latter ``keystore:`` or ``env:``, as are ``lanes``, more gas accounts beside it. A
+    ``database``, the address of a PostgreSQL, stands in for ``book`` and ``jobs``, for as many
+    processes as there are. ``replica`` is what this one is called, and ``lease`` how many seconds
+    after its last sign of life another takes over.
     """
 
     rpc: tuple[str, ...]
@@ -59,6 +79,9 @@ class TowerConfig:
     gas_account: str
     book: Path
     jobs: Path
+    database: str | None = None
+    replica: str = attrs.field(factory=gethostname)
+    lease: int = 15
     finality: Finality = attrs.field(factory=Finality.tag)
     listen: str = "127.0.0.1:8700"
     certificate: Path | None = None
@@ -66,6 +89,7 @@ class TowerConfig:
     webhook: str | None = None
     deployment: Path | None = None
     attesters: tuple[str, ...] = ()
+    lanes: tuple[str, ...] = ()
     policy: TowerPolicy = attrs.field(factory=TowerPolicy)
 
 
@@ -84,20 +108,26 @@ def read_config(path: Path) -> TowerConfig:
             raise InvalidValueError(f"{path}: {name} is unknown, or of another kind")
     if missing := [name for name in _NEEDED if name not in raw]:
         raise InvalidValueError(f"{path}: {', '.join(missing)} is missing")
+    if "database" in raw and ("book" in raw or "jobs" in raw):
+        raise InvalidValueError(f"{path}: with a database there is neither book nor jobs")
+    if raw.get("lease", _LEAST_LEASE) < _LEAST_LEASE:
+        raise InvalidValueError(f"{path}: a lease lasts {_LEAST_LEASE} seconds at least")
     folder = path.resolve().parent
     places = {
         name: folder / raw[name]
         for name in ("book", "jobs", "certificate", "key", "deployment")
         if name in raw
     }
-    texts = {name: raw[name] for name in ("listen", "webhook") if name in raw}
+    texts = {name: raw[name] for name in ("listen", "webhook", "replica", "lease") if name in raw}
     return TowerConfig(
         rpc=tuple(map(str, raw["rpc"])),
         adjudicator=address(raw["adjudicator"]),
         signer=_key(raw["signer"], folder),
         gas_account=_key(raw["gas_account"], folder),
         finality=_finality(raw.get("finality", "finalized")),
+        database=_database(raw.get("database")),
         attesters=tuple(map(str, raw.get("attesters", ()))),
+        lanes=tuple(_key(str(each), folder) for each in raw.get("lanes", ())),
         policy=_policy(raw),
         **{"book": folder / "book.db", "jobs": folder / "jobs.db", **places},
         **texts,
@@ -107,6 +137,16 @@ def read_config(path: Path) -> TowerConfig:
 def _key(uri: str, folder: Path) -> str:
     scheme, _, rest = uri.partition(":")
     return f"keystore:{folder / rest}" if scheme == "keystore" else uri
+
+
+def _database(place: str | None) -> str | None:
+    if place is None:
+        return None
+    scheme, _, name = place.partition(":")
+    address = os.environ.get(name, "") if scheme == "env" else place
+    if not is_address(address):
+        raise InvalidValueError("database is postgresql://…, or env: and a variable with that")
+    return address
 
 
 def _finality(value: str | int) -> Finality:
@@ -126,6 +166,7 @@ def _policy(raw: Mapping[str, Any]) -> TowerPolicy:
     return attrs.evolve(
         TowerPolicy(
             intake=IntakePolicy(share=share, prepaid_by=prepaid, value=value, **taken),
+            canary=address(raw["canary"]) if "canary" in raw else None,
         ),
         **numbers,
     )

@@ -33,7 +33,9 @@ __all__ = [
     "read_portfolio",
 ]
 
-CONTENT_VERSION: Final = 1
+CONTENT_VERSION: Final = 2
+_WITHOUT_SILENCE: Final = 1
+"""The version before a customer could name a silence after which a dispute is filed."""
 
 MAX_SEALED: Final = 65_536
 """Most bytes of a portfolio, sealed or packed: one of 128 positions has some 20,000."""
@@ -41,10 +43,18 @@ MAX_SEALED: Final = 65_536
 
 @attrs.frozen(kw_only=True)
 class Authorised:
-    """A `DisputeAuthorisation` with the customer's signature."""
+    """A `DisputeAuthorisation` with the customer's signature.
+
+    ``silence``: seconds of chain time after an appointment without another one, after which the
+    tower files by itself; 0: only at the customer's word.
+    """
 
     value: DisputeAuthorisation
     signature: Signature
+    silence: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        unsigned(64, silence=self.silence)
 
 
 @attrs.frozen(kw_only=True)
@@ -88,6 +98,10 @@ class Content:
         """
         try:
             version, fields = unpack(packed)
+            if version == _WITHOUT_SILENCE:
+                *others, authorised = fields
+                longer = None if authorised is None else [*authorised, 0]
+                version, fields = CONTENT_VERSION, [*others, longer]
             if version != CONTENT_VERSION:
                 raise InvalidValueError(f"contents of version {version!r}")
             content: Content = _CONTENT.decode(fields)
@@ -158,5 +172,5 @@ _CONTENT: Final[Any] = struct(
     BOOLEAN,
     many(RISK, MAX_POSITIONS),
     U64,
-    optional(struct(Authorised, _AUTHORISATION, SIGNATURE)),
+    optional(struct(Authorised, _AUTHORISATION, SIGNATURE, U64)),
 )

@@ -10,7 +10,6 @@ Source: design, watchtower.md "Service".
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 from functools import partial
 from importlib import resources
 from time import time as unix_time
@@ -23,7 +22,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from channels.chain.json_values import parsed
 from channels.errors import (
     AppointmentRefusedError,
     BadSignatureError,
@@ -37,6 +35,7 @@ from channels.protocol.eip712 import Address, checksum
 from channels.protocol.signing import recover
 from channels.protocol.types import Party
 from channels.protocol.watching import TowerRequest, TowerVerb
+from channels.tower.bodies import TooLargeError, drain, read_json
 from channels.tower.intake import Refusal
 from channels.tower.kept import Kept, watch_key
 from channels.tower.limits import ClientLimits
@@ -54,7 +53,7 @@ from channels.tower.wire import (
 )
 from channels.transport.limits import RateLimit
 
-__all__ = ["SIGNATURE_HEADER", "TIME_HEADER", "HttpPolicy", "tower_app"]
+__all__ = ["SIGNATURE_HEADER", "TIME_HEADER", "Face", "HttpPolicy", "tower_app"]
 
 TIME_HEADER: Final = "x-tower-time"
 SIGNATURE_HEADER: Final = "x-tower-signature"
@@ -70,6 +69,9 @@ _STATUS: Final[dict[str, int]] = {
 """Of refusals; of all others 422."""
 
 _STALE_HEAD: Final = 120.0
+
+Face = Callable[[], Tower | None]
+"""Tells what a process is now; None while it changes its role."""
 
 
 @attrs.frozen(kw_only=True)
@@ -103,11 +105,18 @@ class _RefusedError(Exception):
 class _Interface:
     """The handlers of one tower."""
 
-    def __init__(self, tower: Tower, policy: HttpPolicy, clock: Callable[[], float]) -> None:
-        self._tower = tower
+    def __init__(self, face: Face, policy: HttpPolicy, clock: Callable[[], float]) -> None:
+        self._face = face
         self._policy = policy
         self._clock = clock
         self._limits = ClientLimits(policy.rate)
+
+    @property
+    def _tower(self) -> Tower:
+        tower = self._face()
+        if tower is None:
+            raise _RefusedError(503, "changing", "this process changes its role", retry=1)
+        return tower
 
     # ---- for everybody
 
@@ -131,7 +140,10 @@ class _Interface:
         except (ChainError, StorageError, SignerError, trio.TooSlowError) as error:
             code = "chain" if isinstance(error, ChainError) else "unavailable"
             response = _RefusedError(503, code, str(error) or "too slow", retry=5.0).response
-        self._tower.tally.requests[str(response.status_code)] += 1
+        await drain(request)
+        tower = self._face()
+        if tower is not None:
+            tower.tally.requests[str(response.status_code)] += 1
         return response
 
     def _spend(self, request: Request, size: int) -> None:
@@ -142,16 +154,10 @@ class _Interface:
 
     async def _body(self, request: Request) -> Any:
         """The JSON of a body no longer than is allowed."""
-        body = bytearray()
-        async with aclosing(request.stream()) as parts:
-            async for part in parts:
-                body += part
-                if len(body) > self._policy.body:
-                    raise _RefusedError(413, "too_large", f"at most {self._policy.body} bytes")
         try:
-            return parsed(bytes(body))
-        except (ValueError, RecursionError) as error:
-            raise InvalidValueError(f"no JSON: {error}") from error
+            return await read_json(request, most=self._policy.body)
+        except TooLargeError:
+            raise _RefusedError(413, "too_large", f"at most {self._policy.body} bytes") from None
 
     # ---- signed requests
 
@@ -180,13 +186,20 @@ class _Interface:
         except BadSignatureError as error:
             raise _RefusedError(401, "signature", str(error)) from error
 
-    def _own(self, channel_id: bytes, customer: Address) -> Kept:
+    async def _own(self, channel_id: bytes, customer: Address) -> Kept:
         """The entry of a channel that is this customer's."""
-        for side in Party:
-            kept = self._tower.book.kept(watch_key(channel_id, side))
-            if kept is not None and kept.customer == customer:
+        for kept in await self._tower.book.ask(lambda book: book.of_channel(channel_id)):
+            if kept.customer == customer:
                 return kept
         raise _RefusedError(404, "unknown", "this signer has no such channel here")
+
+    async def _about_newest(self, request: Request, channel_id: bytes, verb: TowerVerb) -> Kept:
+        """The entry that a signed request is about, which names its newest appointment."""
+        subject = read_hex(request.query_params.get("appointment"), 32)
+        kept = await self._own(channel_id, self._customer(request, channel_id, verb, subject))
+        if kept.latest.appointment.struct_hash != subject:
+            raise _RefusedError(409, "not_newest", "another appointment was made since")
+        return kept
 
     # ---- channels
 
@@ -201,7 +214,7 @@ class _Interface:
     async def get(self, request: Request) -> Response:
         """Give a customer back what it handed over."""
         channel_id = _channel_id(request)
-        kept = self._own(channel_id, self._customer(request, channel_id, TowerVerb.READ))
+        kept = await self._own(channel_id, self._customer(request, channel_id, TowerVerb.READ))
         domain = self._tower.chain.domain
         return JSONResponse(
             {"appointments": [holding_json(each, domain) for each in kept.holdings]}
@@ -210,19 +223,22 @@ class _Interface:
     async def list(self, request: Request) -> Response:
         """Tell a customer which channels it has here."""
         customer = self._customer(request, _NO_CHANNEL, TowerVerb.READ)
-        found = self._tower.book.of_customer(customer)
+        found = await self._tower.book.ask(lambda book: book.of_customer(customer))
         return JSONResponse({"channels": [hexed(each) for each in found]})
 
     async def delete(self, request: Request) -> Response:
         """Stop watching a channel."""
         channel_id = _channel_id(request)
-        subject = read_hex(request.query_params.get("appointment"), 32)
-        customer = self._customer(request, channel_id, TowerVerb.FORGET, subject)
-        kept = self._own(channel_id, customer)
-        if kept.latest.appointment.struct_hash != subject:
-            raise _RefusedError(409, "not_newest", "another appointment was made since")
+        kept = await self._about_newest(request, channel_id, TowerVerb.FORGET)
         await self._tower.forget(kept.key)
         return JSONResponse({"forgotten": hexed(channel_id)})
+
+    async def file_dispute(self, request: Request) -> Response:
+        """File a dispute for a customer that has authorised it."""
+        channel_id = _channel_id(request)
+        kept = await self._about_newest(request, channel_id, TowerVerb.DISPUTE)
+        await self._tower.file_dispute(kept.key)
+        return JSONResponse({"disputing": hexed(channel_id)})
 
     async def proof(self, request: Request) -> Response:
         """Show an entry's leaf under the store root."""
@@ -230,8 +246,8 @@ class _Interface:
         if side not in Party.__members__:
             raise InvalidValueError("a side is A or B")
         key = watch_key(_channel_id(request), Party[side])
-        proof = self._tower.book.proof(key)
-        return JSONResponse({"root": hexed(self._tower.book.root), "proof": proof_json(proof)})
+        proof = await self._tower.book.proof(key)
+        return JSONResponse({"root": hexed(proof.root(key)), "proof": proof_json(proof)})
 
     # ---- the tower
 
@@ -248,6 +264,7 @@ class _Interface:
                 "beat_every": tower.policy.beat_every,
                 "least_window": intake.least_window,
                 "longest_response": intake.longest_response,
+                "role": tower.defence.role,
                 "quota": intake.quota,
                 "receipt_term": intake.receipt_term,
             }
@@ -292,7 +309,8 @@ class _Interface:
     async def readyz(self, _: Request) -> Response:
         """Whether appointments are taken and nothing can have been missed."""
         ready = self._tower.lookout.ready.is_set() and not self._tower.degraded
-        return JSONResponse({"ready": ready}, status_code=200 if ready else 503)
+        role = self._tower.defence.role
+        return JSONResponse({"ready": ready, "role": role}, status_code=200 if ready else 503)
 
     async def metrics(self, _: Request) -> Response:
         """Figures for Prometheus."""
@@ -313,31 +331,44 @@ def _text(name: str) -> str:
 
 
 def tower_app(
-    tower: Tower,
+    tower: Tower | Face,
     policy: HttpPolicy | None = None,
     *,
     clock: Callable[[], float] = unix_time,
 ) -> Starlette:
-    """The interface of a tower, as an ASGI application for a server that runs on Trio."""
-    interface = _Interface(tower, policy or HttpPolicy(), clock)
+    """The interface of a tower, as an ASGI application for a server that runs on Trio.
 
-    def route(path: str, method: str, work: Callable[[Request], Awaitable[Response]]) -> Route:
-        return Route(path, partial(interface.handle, work), methods=[method])
+    Of a process that changes its role, ``tower`` tells what it is at the time.
+    """
+    face = (lambda: tower) if isinstance(tower, Tower) else tower
+    interface = _Interface(face, policy or HttpPolicy(), clock)
+
+    def route(path: str, **works: Callable[[Request], Awaitable[Response]]) -> Route:
+        """One path, so that an answer to a method it has not names those it has."""
+
+        async def work(request: Request) -> Response:
+            return await works["GET" if request.method == "HEAD" else request.method](request)
+
+        return Route(path, partial(interface.handle, work), methods=list(works))
 
     return Starlette(
         routes=[
-            route("/v1/channels", "GET", interface.list),
-            route("/v1/channels/{id}", "PUT", interface.put),
-            route("/v1/channels/{id}", "GET", interface.get),
-            route("/v1/channels/{id}", "DELETE", interface.delete),
-            route("/v1/tower", "GET", interface.about),
-            route("/v1/heartbeat", "GET", interface.heartbeat),
-            route("/v1/disputes", "GET", interface.disputes),
-            route("/v1/proof/{id}", "GET", interface.proof),
-            route("/v1/openapi.json", "GET", interface.openapi),
-            route("/healthz", "GET", interface.healthz),
-            route("/readyz", "GET", interface.readyz),
-            route("/metrics", "GET", interface.metrics),
-            route("/", "GET", interface.page),
+            route("/v1/channels", GET=interface.list),
+            route(
+                "/v1/channels/{id}",
+                PUT=interface.put,
+                GET=interface.get,
+                DELETE=interface.delete,
+            ),
+            route("/v1/channels/{id}/dispute", POST=interface.file_dispute),
+            route("/v1/tower", GET=interface.about),
+            route("/v1/heartbeat", GET=interface.heartbeat),
+            route("/v1/disputes", GET=interface.disputes),
+            route("/v1/proof/{id}", GET=interface.proof),
+            route("/v1/openapi.json", GET=interface.openapi),
+            route("/healthz", GET=interface.healthz),
+            route("/readyz", GET=interface.readyz),
+            route("/metrics", GET=interface.metrics),
+            route("/", GET=interface.page),
         ]
     )

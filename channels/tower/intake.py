@@ -33,8 +33,8 @@ __all__ = [
     "signer_of",
 ]
 
-_DONE: Final = Duties.CHECKPOINT_BOXED | Duties.SETTLE | Duties.MARGIN
-"""What a receipt may promise: filing disputes is not among it yet."""
+_DONE: Final = Duties.CHECKPOINT_BOXED | Duties.SETTLE | Duties.MARGIN | Duties.DISPUTE
+"""What a receipt may promise."""
 _IN_CLEAR: Final = Duties.SETTLE | Duties.MARGIN
 
 
@@ -50,6 +50,7 @@ class Refusal(StrEnum):
     PORTFOLIO_MISSING = "portfolio_missing"
     PORTFOLIO_WRONG = "portfolio_wrong"
     RISK_WRONG = "risk_wrong"
+    AUTHORISATION = "authorisation"
     NOT_NEWER = "not_newer"
     BOX_CLOSES = "box_closes"
     WINDOW_SHORT = "window_short"
@@ -72,7 +73,8 @@ class IntakePolicy:
     ``quota``: channels a customer, ``prepaid``: the sum of its budgets, unless ``prepaid_by`` says
     otherwise. ``share``: part of the pot that a budget may come to, where ``value`` says what wei
     one base unit of a collateral is worth; with any value given, other collaterals are refused.
-    ``receipt_term``: how long a receipt is good for.
+    ``receipt_term``: how long a receipt is good for. ``longest_authorisation``: how long one to
+    file disputes may be good for.
     """
 
     least_window: int = 3_600
@@ -84,6 +86,7 @@ class IntakePolicy:
     value: Mapping[Address, Fraction] = attrs.field(factory=dict)
     receipt_term: int = 90 * 86_400
     longest_response: int = 60
+    longest_authorisation: int = 30 * 86_400
 
     def prepaid_of(self, customer: Address) -> int:
         """The most that the budgets of a customer may come to, wei."""
@@ -107,6 +110,7 @@ def check_offer(
     account: Account,
     head: Head,
     policy: IntakePolicy,
+    delegate: Address,
 ) -> Holding:
     """Check an appointment by itself and against what is kept; return it.
 
@@ -118,6 +122,7 @@ def check_offer(
         account: what the customer has with the tower; this channel not counted.
         head: the newest block; its time counts.
         policy: what is taken on.
+        delegate: the account that files disputes here.
 
     Raises:
         AppointmentRefusedError: it is not taken.
@@ -150,7 +155,43 @@ def check_offer(
         check_digest(parts.signature_b, state_digest, parts.terms.signer_b)
     except BadSignatureError as error:
         raise AppointmentRefusedError(Refusal.STATE_SIGNATURE, str(error)) from error
+    if Duties.DISPUTE in Duties(appointment.duties):
+        why = _authorisation_fault(holding, customer, domain, head, policy, delegate)
+        if why is not None:
+            raise AppointmentRefusedError(Refusal.AUTHORISATION, why)
     return holding
+
+
+def _authorisation_fault(
+    holding: Holding,
+    customer: Address,
+    domain: Domain,
+    head: Head,
+    policy: IntakePolicy,
+    delegate: Address,
+) -> str | None:
+    """Why a dispute could not be filed under what was handed over, or should not be."""
+    appointment, parts = holding.appointment, holding.parts
+    if parts.authorisation is None:
+        return "to file a dispute takes an authorisation"
+    value = parts.authorisation.value
+    try:
+        check_digest(parts.authorisation.signature, domain.digest(value), customer)
+    except BadSignatureError:
+        return "the authorisation is not signed by the customer"
+    if value.channel_id != appointment.channel_id or value.delegate != delegate:
+        return "the authorisation is for another channel, or for another account than files here"
+    behind = appointment.nonce - value.min_nonce
+    if behind < 0:
+        return "the authorisation wants a newer state than this one"
+    if behind > parts.terms.max_in_flight:
+        return "the authorisation allows a state so old that a penalty would be due"
+    left = value.valid_until - head.timestamp
+    if left <= parts.authorisation.silence + 2 * policy.slot:
+        return "the authorisation ends before the silence does, or within two slots"
+    if left > policy.longest_authorisation:
+        return f"the authorisation is good for more than {policy.longest_authorisation} s"
+    return None
 
 
 def signer_of(appointment: Appointment, signature: Signature, domain: Domain) -> Address:

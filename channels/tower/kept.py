@@ -15,21 +15,23 @@ from typing import Any, Final
 
 import attrs
 
-from channels.dispute import Evidence
+from channels.dispute import Evidence, Filing
 from channels.errors import MessageError, SchemaVersionError, StorageError
 from channels.protocol.calls import CoSigned, CoSignedHash
 from channels.protocol.codec import pack, unpack
 from channels.protocol.eip712 import Address, address, keccak
-from channels.protocol.schema import U128
+from channels.protocol.schema import U64, U128
 from channels.protocol.signing import Signature
 from channels.protocol.terms import Terms
 from channels.protocol.types import Party
 from channels.protocol.watching import Appointment, Duties
-from channels.tower.content import Content
+from channels.tower.content import Authorised, Content
 
 __all__ = ["Holding", "Kept", "watch_key"]
 
-_RECORD_VERSION: Final = 1
+_RECORD_VERSION: Final = 2
+_WITHOUT_TIMES: Final = 1
+"""Record version before disputes were filed for customers."""
 _NOTHING: Final = bytes(32)
 
 
@@ -71,7 +73,9 @@ class Holding:
 class Kept:
     """Everything kept for one customer of one channel.
 
-    ``pot`` is what the channel held on chain when it was first accepted, base units.
+    ``pot`` is what the channel held on chain when it was first accepted, base units. ``heard`` is
+    when the newest appointment was accepted, ``called`` when the customer asked for a dispute since
+    then, chain times; 0: never.
     """
 
     customer: Address
@@ -79,6 +83,8 @@ class Kept:
     permanent: Holding | None = None
     boxed: Holding | None = None
     rival: Holding | None = None
+    heard: int = 0
+    called: int = 0
 
     @property
     def holdings(self) -> tuple[Holding, ...]:
@@ -133,6 +139,29 @@ class Kept:
         return self.boxed.parts.affirm_by
 
     @property
+    def authorised(self) -> Authorised | None:
+        """Under which the customer wants disputes filed; None if it does not."""
+        return self.latest.parts.authorisation if Duties.DISPUTE in self.duties else None
+
+    @property
+    def filing(self) -> Filing | None:
+        """The dispute to file, at the customer's word or after its silence; None: neither."""
+        authorised = self.authorised
+        if authorised is None:
+            return None
+        at = self.called or (self.heard + authorised.silence if authorised.silence else 0)
+        if not at:
+            return None
+        return Filing(authorisation=authorised.value, signature=authorised.signature, at=at)
+
+    @property
+    def due(self) -> int:
+        """When something is to be done on a channel that is at peace, chain time; 0 never."""
+        filing = self.filing
+        times = (self.affirm_by, 0 if filing is None else filing.at)
+        return min((each for each in times if each), default=0)
+
+    @property
     def leaf(self) -> bytes:
         """What the store root commits to: who holds the appointments can work it out."""
         held = (self.permanent, self.boxed)
@@ -162,16 +191,20 @@ class Kept:
             if each is not None
         )
 
-    def with_holding(self, offered: Holding) -> Kept:
-        """Take in an appointment that has passed the checks."""
+    def with_holding(self, offered: Holding, *, heard: int = 0) -> Kept:
+        """Take in an appointment that has passed the checks, accepted at this chain time.
+
+        It takes back what was asked for before it.
+        """
+        after = attrs.evolve(self, heard=heard, called=0)
         if self.rivals(offered):
-            return attrs.evolve(self, rival=offered)
+            return attrs.evolve(after, rival=offered)
         if not offered.permanent:
-            return attrs.evolve(self, boxed=offered)
+            return attrs.evolve(after, boxed=offered)
         boxed = self.boxed
         if boxed is not None and boxed.appointment.nonce <= offered.appointment.nonce:
             boxed = None
-        return attrs.evolve(self, permanent=offered, boxed=boxed)
+        return attrs.evolve(after, permanent=offered, boxed=boxed)
 
     @property
     def record(self) -> bytes:
@@ -179,7 +212,8 @@ class Kept:
         held = (self.permanent, self.boxed, self.rival)
         packed = [None if each is None else _pack_holding(each) for each in held]
         pot = U128.encode(self.pot)
-        return pack([_RECORD_VERSION, self.channel_id, self.customer, pot, *packed])
+        times = (self.heard, self.called)
+        return pack([_RECORD_VERSION, self.channel_id, self.customer, pot, *packed, *times])
 
     @classmethod
     def read(cls, record: bytes) -> Kept:
@@ -191,9 +225,11 @@ class Kept:
         """
         try:
             version, *fields = unpack(record)
+            if version == _WITHOUT_TIMES:
+                version, fields = _RECORD_VERSION, [*fields, 0, 0]
             if version != _RECORD_VERSION:
                 raise SchemaVersionError(f"a channel of record version {version!r}")
-            channel_id, customer, pot, *packed = fields
+            channel_id, customer, pot, *packed, heard, called = fields
             permanent, boxed, rival = (
                 None if each is None else _read_holding(each, channel_id) for each in packed
             )
@@ -203,6 +239,8 @@ class Kept:
                 permanent=permanent,
                 boxed=boxed,
                 rival=rival,
+                heard=U64.decode(heard),
+                called=U64.decode(called),
             )
         except (MessageError, ValueError, TypeError) as error:
             raise StorageError(f"a damaged record of a channel: {error}") from error

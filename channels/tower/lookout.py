@@ -12,7 +12,8 @@ Source: design, watchtower.md "Engine" and "Service".
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Final
 
 import attrs
@@ -35,6 +36,7 @@ from channels.protocol.facts import (
 from channels.protocol.types import Portfolio
 from channels.tower.book import Book
 from channels.tower.ports import TowerChain
+from channels.tower.reading import BookReader
 from channels.tower.tally import Tally
 from channels.tower.writes import Cursor, Progress
 
@@ -94,6 +96,7 @@ class Lookout:
         self._retry_after = retry_after
         self._counter = DisputeCounter()
         self._unfinished: deque[_Seen] = deque()
+        self._unstored: set[bytes] = set()
         self._recent: deque[tuple[int, bytes]] = deque()
 
     @property
@@ -101,9 +104,10 @@ class Lookout:
         """Disputes ever filed, as counted here."""
         return self._counter.seen or 0
 
-    def disputed_lately(self, channel_id: bytes) -> bool:
-        """Whether one of the newest blocks told of a dispute of this channel."""
-        return any(each == channel_id for _, each in self._recent)
+    @property
+    def disputed_lately(self) -> frozenset[bytes]:
+        """Channels of which one of the newest blocks told a dispute, watched or not."""
+        return frozenset(channel_id for _, channel_id in self._recent)
 
     async def run(self) -> None:
         """Take in every block, for ever; after a failure begin again, and miss nothing."""
@@ -125,7 +129,7 @@ class Lookout:
 
     async def _catch_up(self) -> int:
         """Take in all final blocks since the cursor; return the number of the next block."""
-        head, cursor = self._chain.head, self._book.cursor
+        head, cursor = self._chain.head, await self._book.ask(lambda book: book.cursor)
         final = head.final_number
         final_hash = await self._chain.block_hash(final)
         count = await self._chain.dispute_count(final_hash)
@@ -135,8 +139,11 @@ class Lookout:
             known = await self._chain.block_hash(cursor.number) == cursor.hash
             started = [each for each in events if isinstance(each, DisputeStarted)]
             whole = not known or cursor.disputes + len(started) != count
-            await self._store(events, final, Cursor(number=final, hash=final_hash, disputes=count))
-            await self._raise_concerns(events)
+            concerned = await self._concerned(events)
+            await self._store(
+                concerned, final, Cursor(number=final, hash=final_hash, disputes=count)
+            )
+            await self._raise_concerns(events, concerned)
         elif cursor is not None:
             whole = True  # the chain is shorter than it was: another one, or an endpoint behind
         if whole:
@@ -158,7 +165,13 @@ class Lookout:
 
     async def _read_everything(self) -> None:
         """Read every channel from the contract: the last resort, and slow."""
-        waiting = self._book.every_key()
+        after = b""
+        while keys := await self._book.ask(partial(BookReader.keys_after, after=after)):
+            await self._read(keys)
+            after = keys[-1]
+
+    async def _read(self, keys: Iterable[bytes]) -> None:
+        waiting = iter(keys)
 
         async def work() -> None:
             for key in waiting:
@@ -194,8 +207,9 @@ class Lookout:
             done = self._unfinished[0]
             cursor = Cursor(number=done.number, hash=done.hash, disputes=done.disputes)
         self._counter.trim(head.final_number)
-        await self._store(update.events, head.number, cursor)
-        await self._raise_concerns(update.events)
+        concerned = await self._concerned(update.events)
+        await self._store(concerned, head.number, cursor)
+        await self._raise_concerns(update.events, concerned)
         if head.hash == self._chain.head.hash:
             await self._compare(head)
             await self._look_up(head)
@@ -243,45 +257,60 @@ class Lookout:
 
     # ---- what it concerns
 
-    def _concerned(self, events: tuple[ChainEvent, ...]) -> tuple[bytes, ...]:
+    async def _concerned(self, events: tuple[ChainEvent, ...]) -> tuple[bytes, ...]:
         found = {
             each.channel_id: None
             for each in events
             if isinstance(each, DisputeStarted | ChannelClosed)
         }
-        return tuple(each for each in found if self._book.keys(each))
+        if not found:
+            return ()
+        return await self._book.ask(lambda book: tuple(each for each in found if book.keys(each)))
 
-    async def _store(
-        self, events: tuple[ChainEvent, ...], block: int, cursor: Cursor | None
-    ) -> None:
-        """Facts and cursor in one transaction; failing must not disarm us."""
-        concerned = self._concerned(events)
-        if cursor is None and not concerned:
+    async def _store(self, concerned: tuple[bytes, ...], block: int, cursor: Cursor | None) -> None:
+        """Facts and cursor in one transaction; failing must not disarm us.
+
+        Facts that could not be stored go with the next, as the cursor must not pass them by.
+        """
+        facts = (*sorted(self._unstored.difference(concerned)), *concerned)
+        if cursor is None and not facts:
             return
         try:
-            await self._book.write(Progress(cursor=cursor, concerned=concerned, block=block))
+            await self._book.write(Progress(cursor=cursor, concerned=facts, block=block))
         except StorageError as error:
+            self._unstored.update(facts)
             text = f"how far the chain was read is not stored: {error}"
             self._alert(Alert(level=Level.CRITICAL, code=AlertCode.STORE_TROUBLE, text=text))
+        else:
+            self._unstored.clear()
 
-    async def _raise_concerns(self, events: tuple[ChainEvent, ...]) -> None:
-        for channel_id in self._concerned(events):
-            own = [
-                each
-                for each in events
-                if not isinstance(each, PayoutDeferred | PayoutClaimed)
-                and each.channel_id == channel_id
-            ]
-            shown = (
-                each.portfolio
-                for each in own
-                if isinstance(each, DisputeStarted | PositionsSettled)
-            )
-            deadlines = [each.deadline for each in own if isinstance(each, DisputeStarted)]
-            await self._concern(
-                Concern(
-                    channel_id=channel_id,
-                    portfolios=tuple(each for each in shown if each is not None),
-                    deadline=max(deadlines, default=0),
-                )
-            )
+    async def _raise_concerns(
+        self, events: tuple[ChainEvent, ...], concerned: tuple[bytes, ...]
+    ) -> None:
+        """Hand over what a block concerns; many at once, as each waits for the disk."""
+        told: dict[bytes, list[ChainEvent]] = {each: [] for each in concerned}
+        for event in events:
+            if not isinstance(event, PayoutDeferred | PayoutClaimed) and event.channel_id in told:
+                told[event.channel_id].append(event)
+        queue = deque(told.items())
+
+        async def work() -> None:
+            while queue:
+                await self._concern(_shown_of(*queue.popleft()))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(min(_READERS, len(queue))):
+                nursery.start_soon(work)
+
+
+def _shown_of(channel_id: bytes, events: list[ChainEvent]) -> Concern:
+    """What these events tell of a channel."""
+    shown = (
+        each.portfolio for each in events if isinstance(each, DisputeStarted | PositionsSettled)
+    )
+    deadlines = (each.deadline for each in events if isinstance(each, DisputeStarted))
+    return Concern(
+        channel_id=channel_id,
+        portfolios=tuple(each for each in shown if each is not None),
+        deadline=max(deadlines, default=0),
+    )

@@ -84,11 +84,12 @@ class StoreTree:
 
     def __init__(self, buckets: Mapping[int, bytes]) -> None:
         """Build over the hashes of all buckets that are not empty."""
-        level = [buckets.get(number, _EMPTY) for number in range(BUCKETS)]
-        self._levels = [level]
-        while len(level) > 1:
-            level = [_node(level[at], level[at + 1]) for at in range(0, len(level), 2)]
-            self._levels.append(level)
+        empty = _EMPTY
+        self._levels = [[empty] * BUCKETS]
+        for height in range(1, DEPTH + 1):
+            empty = _node(empty, empty)
+            self._levels.append([empty] * (BUCKETS >> height))
+        self.update(buckets)
 
     @property
     def root(self) -> bytes:

@@ -73,6 +73,12 @@ class TowerCollector(Collector):
                 min(deadlines, default=float("inf")) - head.timestamp,
             ),
             ("gas_reserve_ratio", "Gas account over what it should have", tower.reserve / least),
+            (
+                "drill_timestamp_seconds",
+                "Chain time of the last drill that was answered; 0 without any since the start",
+                0 if tower.tally.last_drill is None else tower.tally.last_drill.time,
+            ),
+            ("holder", "1 while this process may act", float(tower.defence.role == "holder")),
             ("undefended", "Disputed channels the monitor does not have", tower.undefended),
             ("deepest_reorg", "Deepest reorganisation so far", tower.tally.deepest_reorg),
             ("block_seconds", "Work on the newest block", lookout.block_seconds),

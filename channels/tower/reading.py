@@ -5,74 +5,47 @@ Source: design, watchtower.md "Service".
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from channels.errors import SchemaVersionError, StorageError
 from channels.protocol.eip712 import Address
 from channels.protocol.types import Party
+from channels.tower.database import Row, SqliteDatabase, TowerDatabase
 from channels.tower.intake import Account
 from channels.tower.kept import Kept, watch_key
-from channels.tower.writes import Cursor
+from channels.tower.merkle import Pair
+from channels.tower.writes import Cursor, pairs_of
 
-__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "BookReader", "check_schema", "read_book"]
+__all__ = ["BookReader", "is_address", "open_database", "read_book"]
 
-SCHEMA_VERSION: Final = 1
-APPLICATION_ID: Final = 0x6F707477  # "optw", in the file's header and in schema.sql
 _PAGE: Final = 1_000
 
 
-def check_schema(database: sqlite3.Connection, path: Path) -> None:
-    """Refuse a file that is no book of this version.
-
-    Raises:
-        SchemaVersionError: it is not.
-    """
-    (application,) = database.execute("PRAGMA application_id").fetchone()
-    if application != APPLICATION_ID:
-        raise SchemaVersionError(f"{path} is no tower's book")
-    row = database.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
-    if row is None or row[0] != SCHEMA_VERSION:
-        raise SchemaVersionError(f"{path} has another schema than {SCHEMA_VERSION}")
-
-
 class BookReader:
-    """What is committed of a book. Every method may raise `StorageError`."""
+    """What is committed of a book. Every method blocks, and may raise `StorageError`."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path.resolve()
-        self.database = sqlite3.connect(
-            self.path.as_uri() + "?mode=ro", uri=True, timeout=5, isolation_level=None
-        )
+    def __init__(self, database: TowerDatabase) -> None:
+        self.database = database
 
-    def select(self, statement: str, *values: object) -> list[Any]:
+    def select(self, statement: str, *values: object) -> list[Row]:
         """All rows of a query over what is committed."""
-        try:
-            return self.database.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
-            raise StorageError(f"cannot read {self.path}: {error}") from error
+        return self.database.select(statement, *values)
 
-    def _meta(self, key: str) -> Any:
-        rows = self.select("SELECT value FROM meta WHERE key = ?", key)
-        return rows[0][0] if rows else None
-
-    @property
-    def entries(self) -> int:
-        """How many there are: one for each customer of each channel."""
-        return int(self._meta("entries"))
+    def count(self, what: str) -> int:
+        """One of the counters."""
+        ((value,),) = self.select("SELECT value FROM meta WHERE key = ?", what)
+        return int(value)
 
     @property
     def cursor(self) -> Cursor | None:
         """How far the chain was taken in."""
-        number = self._meta("cursor")
-        if number is None:
+        rows = self.select("SELECT number, hash, disputes FROM chain_cursor")
+        if not rows:
             return None
-        return Cursor(
-            number=number, hash=self._meta("cursor_hash"), disputes=self._meta("cursor_disputes")
-        )
+        number, hashed, disputes = rows[0]
+        return Cursor(number=number, hash=hashed, disputes=disputes)
 
     def kept(self, key: bytes) -> Kept | None:
         """What is kept of an entry.
@@ -91,6 +64,11 @@ class BookReader:
         return tuple(
             key for (key,) in self.select("SELECT key FROM entries WHERE key IN (?, ?)", *both)
         )
+
+    def of_channel(self, channel_id: bytes) -> list[Kept]:
+        """What is kept of a channel, for either side."""
+        found = (self.kept(key) for key in self.keys(channel_id))
+        return [each for each in found if each is not None]
 
     def account(self, customer: Address) -> Account:
         """What a customer has here."""
@@ -111,30 +89,62 @@ class BookReader:
 
     def disputes(self) -> list[tuple[bytes, int]]:
         """Channels that the monitor has to see to, and since which block."""
-        return self.select("SELECT channel_id, block FROM disputes ORDER BY block")
+        return [
+            (channel_id, block)
+            for channel_id, block in self.select(
+                "SELECT channel_id, block FROM disputes ORDER BY block"
+            )
+        ]
+
+    def disputes_since(self, change: int) -> list[tuple[bytes, int]]:
+        """Those of which something new is known since a change of the book, and its number."""
+        return [
+            (channel_id, newest)
+            for channel_id, newest in self.select(
+                "SELECT channel_id, change FROM disputes WHERE change > ? ORDER BY change", change
+            )
+        ]
+
+    def pairs(self, bucket: int) -> tuple[Pair, ...]:
+        """The keys and leaves of a bucket of the store tree."""
+        return tuple(pairs_of(self.select, bucket))
 
     def every_key(self, after: bytes = b"") -> Iterator[bytes]:
         """Keys of all entries above one, a page at a time: no long read holds the log back."""
+        while keys := self.keys_after(after):
+            yield from keys
+            after = keys[-1]
+
+    def keys_after(self, after: bytes) -> list[bytes]:
+        """A page of `every_key`."""
         statement = "SELECT key FROM entries WHERE key > ? ORDER BY 1 LIMIT ?"
-        while rows := self.select(statement, after, _PAGE):
-            for (after,) in rows:
-                yield after
+        return [key for (key,) in self.select(statement, after, _PAGE)]
+
+
+def is_address(place: str) -> bool:
+    """Whether a place is the address of a PostgreSQL database, not the path of a file."""
+    return place.startswith(("postgresql://", "postgres://"))
+
+
+def open_database(place: str | Path, *, read_only: bool = False) -> TowerDatabase:
+    """Open a tower's tables: a path, or ``postgresql://``. Raises as the class that is made."""
+    if isinstance(place, str) and is_address(place):
+        from channels.tower.postgres import PostgresDatabase
+
+        return PostgresDatabase(place, read_only=read_only)
+    return SqliteDatabase(Path(place), read_only=read_only)
 
 
 @contextmanager
-def read_book(path: Path) -> Iterator[BookReader]:
-    """Read the book at ``path``, beside a running tower or after one has stopped.
+def read_book(place: str | Path) -> Iterator[BookReader]:
+    """Read the book at ``place``, beside a running tower or after one has stopped.
 
     Raises:
         SchemaVersionError: it is no book of this version.
         StorageError: it cannot be read.
     """
+    database = open_database(place, read_only=True)
     try:
-        reader = BookReader(path)
-        check_schema(reader.database, path)
-    except sqlite3.Error as error:
-        raise StorageError(f"cannot read {path}: {error}") from error
-    try:
-        yield reader
+        yield BookReader(database)
     finally:
-        reader.database.close()
+        database.close()

@@ -13,7 +13,7 @@ Source: design, watchtower.md "Service".
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from time import time_ns
@@ -30,6 +30,7 @@ from channels.errors import (
     PeerError,
     TowerFaultError,
 )
+from channels.protocol.eip712 import Address
 from channels.protocol.facts import Head
 from channels.protocol.signing import Signer
 from channels.protocol.terms import Domain, channel_id
@@ -68,7 +69,7 @@ class _Cover:
 
     evidence: Evidence
     holdings: dict[bytes, Holding] = attrs.field(factory=dict)
-    receipts: dict[bytes, dict[bytes, SignedReceipt]] = attrs.field(factory=dict)
+    receipts: dict[bytes, dict[Address, SignedReceipt]] = attrs.field(factory=dict)
 
 
 class Protection:
@@ -108,12 +109,15 @@ class Protection:
 
     def receipts(self, channel: bytes) -> tuple[SignedReceipt, ...]:
         """Receipts in hand for what was handed over last of a channel."""
-        cover = self._covers.get(channel)
-        return (
-            ()
-            if cover is None
-            else tuple(each for held in cover.receipts.values() for each in held.values())
-        )
+        return tuple(each for held in self.receipts_by_tower(channel).values() for each in held)
+
+    def receipts_by_tower(self, channel: bytes) -> Mapping[Address, tuple[SignedReceipt, ...]]:
+        """The same, by the address that signs for the tower."""
+        cover, found = self._covers.get(channel), dict[Address, tuple[SignedReceipt, ...]]()
+        for held in () if cover is None else cover.receipts.values():
+            for tower, signed in held.items():
+                found[tower] = (*found.get(tower, ()), signed)
+        return found
 
     async def protected(self, evidence: Evidence) -> tuple[SignedReceipt, ...]:
         """Hand the newest states over; return when each has as many receipts as are needed.

@@ -1,18 +1,24 @@
--- Schema of a tower's book, version 1. One transaction makes all of it or none.
+-- Schema of a tower's book in SQLite, version 2. One transaction makes all of it or none.
+-- schema_postgres.sql has the same tables.
 
 BEGIN IMMEDIATE;
 
--- schema_version; entries, receipts and beats (how many so far); cursor, its block's hash, and the
--- disputes counted up to it.
+-- schema_version; entries, receipts, beats and changes (how many so far).
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY NOT NULL,
-    value ANY NOT NULL
+    value INTEGER NOT NULL
 ) STRICT;
 
-INSERT INTO meta (key, value) VALUES ('schema_version', 1);
-INSERT INTO meta (key, value) VALUES ('entries', 0);
-INSERT INTO meta (key, value) VALUES ('receipts', 0);
-INSERT INTO meta (key, value) VALUES ('beats', 0);
+INSERT INTO meta (key, value)
+VALUES ('schema_version', 2), ('entries', 0), ('receipts', 0), ('beats', 0), ('changes', 0);
+
+-- How far the chain was taken in: one row at most.
+CREATE TABLE chain_cursor (
+    one      INTEGER PRIMARY KEY NOT NULL CHECK (one = 1),
+    number   INTEGER NOT NULL,
+    hash     BLOB NOT NULL,
+    disputes INTEGER NOT NULL
+) STRICT;
 
 -- By key, which is the channel id and a side, and small, so that a bucket of the store tree is one
 -- short range of it.
@@ -47,17 +53,22 @@ CREATE TABLE due (
 
 CREATE INDEX due_by_time ON due (time);
 
--- Channels that the monitor has to see to, since the block of this number.
+-- Channels that the monitor has to see to, since the block of this number; and the number of the
+-- change that last gave it something new to know.
 CREATE TABLE disputes (
     channel_id BLOB PRIMARY KEY NOT NULL,
-    block      INTEGER NOT NULL
+    block      INTEGER NOT NULL,
+    change     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Hashes of the buckets of the store tree that are not empty.
+-- Hashes of the buckets of the store tree that are not empty, each by the change that made it.
 CREATE TABLE buckets (
     bucket INTEGER PRIMARY KEY NOT NULL,
-    hash   BLOB NOT NULL
+    hash   BLOB NOT NULL,
+    change INTEGER NOT NULL
 ) STRICT;
+
+CREATE INDEX buckets_by_change ON buckets (change);
 
 PRAGMA application_id = 1869640823;  -- 'optw'
 

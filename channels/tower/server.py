@@ -12,7 +12,7 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 
 from channels.errors import InvalidValueError
-from channels.tower.http import HttpPolicy, tower_app
+from channels.tower.http import Face, HttpPolicy, tower_app
 from channels.tower.service import Tower
 
 __all__ = ["ServerConfig", "serve_tower"]
@@ -33,7 +33,7 @@ class ServerConfig:
 
 
 async def serve_tower(
-    tower: Tower,
+    tower: Tower | Face,
     config: ServerConfig,
     *,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,

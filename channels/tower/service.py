@@ -1,4 +1,4 @@
-"""The tower: takes appointments, watches the chain, defends with the monitor, and says so, signed.
+"""The tower: takes appointments, watches the chain, defends, and says so, signed.
 
 ::
 
@@ -8,129 +8,107 @@
     ):
         receipt = await tower.accept(appointment, signature, content)
 
-The monitor of `channels.dispute` does the defending, for those channels alone that have something
-to defend: nothing is in memory of the others. A receipt is signed after the appointment is durable,
-and after the monitor has it where the channel is disputed already.
+A receipt is signed after the appointment is durable, and after the defence has it where the channel
+is disputed already.
 
 Source: design, watchtower.md "Service".
 """
 
 from __future__ import annotations
 
-import heapq
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
-import attrs
 import trio
 
-from channels.chain.jobs import JobBroadcast, JobFailed, JobFinal
 from channels.chain.tasks import open_tasks
-from channels.dispute import (
-    Alert,
-    AlertCode,
-    ChannelFinished,
-    DisputeFound,
-    Duty,
-    DutyDone,
-    DutySubmitted,
-    Level,
-    Monitor,
-    Pace,
-    Policy,
-    PriceSource,
-    Report,
-    open_monitor,
-)
+from channels.dispute import Alert, AlertCode, Level, Monitor, PriceSource, open_monitor
+from channels.dispute.guard import Voice
 from channels.dispute.ports import RecordsPort
-from channels.errors import AppointmentRefusedError, StorageError
+from channels.errors import AppointmentRefusedError, IllegalCommandError, StorageError
 from channels.protocol.eip712 import Address
 from channels.protocol.facts import ChannelView, Head, OnChainPhase
 from channels.protocol.signing import Signature, Signer
 from channels.protocol.watching import Appointment
 from channels.tower.book import Book
 from channels.tower.clerk import Clerk
-from channels.tower.intake import Account, IntakePolicy, Refusal
+from channels.tower.defence import Defence
+from channels.tower.heeding import count_replacements, heed_reports, pass_on_alerts
+from channels.tower.holder import Holder
+from channels.tower.intake import Refusal
 from channels.tower.kept import Kept
-from channels.tower.lookout import Concern, Lookout
+from channels.tower.lookout import Lookout
+from channels.tower.policy import TowerPolicy
 from channels.tower.ports import TowerChain
 from channels.tower.pulse import Pulse
 from channels.tower.signed import SignedHeartbeat, SignedReceipt
+from channels.tower.standby import Standby
 from channels.tower.tally import Tally
-from channels.tower.writes import Forget, Progress, Release
 
-__all__ = ["Tower", "TowerPolicy", "open_tower"]
+__all__ = ["Tower", "TowerPolicy", "open_standby", "open_tower"]
 
 _LOG: Final = logging.getLogger("channels.tower")
 
-_NO_ACCOUNT: Final = Account()
-
-
-@attrs.frozen(kw_only=True)
-class TowerPolicy:
-    """How a tower works. ``beat_every``: blocks from one heartbeat to the next.
-
-    Of several towers of one customer each has another ``rank``: it waits ``rank * stagger`` seconds
-    of chain time after a filing, a quarter of the window at most, so that one of them pays.
-    ``least_reserve``: wei that the gas account should have; below it somebody is told.
-    """
-
-    intake: IntakePolicy = attrs.field(factory=IntakePolicy)
-    monitor: Policy = attrs.field(factory=Policy)
-    pace: Pace = attrs.field(factory=Pace)
-    beat_every: int = 5
-    rank: int = 0
-    stagger: int = 120
-    least_reserve: int = 10**17
-
 
 class Tower:
-    """A watchtower. Make one with `open_tower`.
+    """A watchtower. Make one with `open_tower` or `open_standby`.
 
-    ``tally`` counts its work.
+    ``tally`` counts its work; ``defence`` is what it does about disputes.
     """
 
     def __init__(
         self,
         chain: TowerChain,
         book: Book,
-        monitor: Monitor,
+        defence: Defence,
+        *,
         signer: Signer,
         policy: TowerPolicy,
+        tally: Tally,
+        alert: Callable[[Alert], None],
         nursery: trio.Nursery,
-        on_alert: Callable[[Alert], Awaitable[None]] | None,
     ) -> None:
         self.book = book
-        self.monitor = monitor
+        self.chain = chain
+        self.defence = defence
         self.policy = policy
-        self.tally = Tally()
+        self.tally = tally
         self.lookout = Lookout(
             chain,
             book,
-            tally=self.tally,
-            concern=self._see_to,
+            tally=tally,
+            concern=defence.see_to,
             at_head=self._at_head,
-            alert=self._alert,
+            alert=alert,
             retry_after=policy.pace.retry_after,
         )
-        self._pulse = Pulse(chain, book, signer=signer, every=policy.beat_every, alert=self._alert)
+        self._pulse = Pulse(chain, book, signer=signer, every=policy.beat_every, alert=alert)
         self._clerk = Clerk(
             chain,
             book,
             signer=signer,
             policy=policy.intake,
-            tally=self.tally,
+            tally=tally,
             defend=self._defend_new,
+            file=self._file,
         )
-        self._chain = chain
         self._signer = signer
         self._nursery = nursery
-        self._on_alert = on_alert
-        self._undefended: dict[bytes, Concern] = {}
-        self._staggered: list[tuple[int, bytes]] = []
+        self._alert = alert
+
+    @property
+    def monitor(self) -> Monitor:
+        """What defends here.
+
+        Raises:
+            IllegalCommandError: another process holds the lease and defends.
+        """
+        if self.defence.monitor is None:
+            raise IllegalCommandError("a tower on standby has no monitor")
+        return self.defence.monitor
 
     @property
     def beat(self) -> SignedHeartbeat | None:
@@ -150,27 +128,22 @@ class Tower:
     @property
     def gas_account(self) -> Address:
         """The account that pays. It has no authority over any channel."""
-        return self._chain.account
+        return self.chain.account
 
     @property
     def degraded(self) -> bool:
         """Whether a dispute may have been missed, or the book takes no more writes."""
-        return self.lookout.degraded or self.monitor.degraded or self.book.failed is not None
+        return self.lookout.degraded or self.defence.degraded or self.book.failed is not None
 
     @property
     def undefended(self) -> int:
         """Disputed channels that the monitor does not have: not yet its turn, or in trouble."""
-        return len(self._undefended)
+        return self.defence.undefended
 
     @property
     def disputes(self) -> dict[bytes, ChannelView]:
         """Watched channels that are in their window, as last read."""
-        found = {}
-        for channel_id in self.monitor.channels:
-            reading = self.monitor.reading(channel_id)
-            if reading is not None and reading[0].phase is OnChainPhase.DISPUTED:
-                found[channel_id] = reading[0]
-        return found
+        return self.defence.disputes
 
     @property
     def deadlines(self) -> list[int]:
@@ -180,22 +153,17 @@ class Tower:
     @property
     def head(self) -> Head:
         """The newest block."""
-        return self._chain.head
+        return self.chain.head
 
     @property
     def trouble(self) -> Exception | None:
         """What is wrong with the endpoints right now."""
-        return self._chain.trouble
-
-    @property
-    def chain(self) -> TowerChain:
-        """The chain it watches."""
-        return self._chain
+        return self.chain.trouble
 
     async def ready(self) -> None:
         """Wait until everything that was missed has been taken in."""
         await self.lookout.ready.wait()
-        await self.monitor.ready()
+        await self.defence.ready()
 
     async def accept(
         self, appointment: Appointment, signature: Signature, content: bytes
@@ -212,6 +180,15 @@ class Tower:
             raise AppointmentRefusedError(Refusal.NOT_READY, "the chain is being caught up with")
         return await self._clerk.accept(appointment, signature, content)
 
+    async def file_dispute(self, key: bytes) -> None:
+        """File a dispute for a customer, at its word. On return that is durable.
+
+        Raises:
+            AppointmentRefusedError: it has not authorised any.
+            StorageError: it is not noted.
+        """
+        await self._clerk.file_dispute(key)
+
     async def forget(self, key: bytes) -> None:
         """Stop watching for a customer: **it may lose funds** from now on; its receipts are void.
 
@@ -220,13 +197,15 @@ class Tower:
         """
         await self._clerk.forget(key)
         channel_id = key[:32]
-        if not self.book.keys(channel_id):
-            await self.monitor.forget(channel_id)
-            await self.book.write(Release(channel_id))
-            self._undefended.pop(channel_id, None)
+        if not await self.book.ask(lambda book: book.keys(channel_id)):
+            await self.defence.forget(channel_id)
+
+    async def _file(self, kept: Kept) -> None:
+        """The defence has a channel for which a dispute is to be filed."""
+        await self.defence.take(kept, urgent=True)
 
     async def _defend_new(self, kept: Kept, view: ChannelView | None) -> None:
-        """An appointment is durable: the monitor has it before its receipt, if it needs it now."""
+        """An appointment is durable: the defence has it before its receipt, if it needs it now."""
         channel_id = kept.channel_id
         if kept.rival is not None:
             self._alert(
@@ -238,171 +217,30 @@ class Tower:
                     facts=(("nonce", kept.rival.appointment.nonce),),
                 )
             )
-        if (
-            (view is not None and view.phase is not OnChainPhase.OPEN)
-            or self.lookout.disputed_lately(channel_id)
-            or self.monitor.watched(channel_id) is not None
-        ):
-            block = self._chain.head.number
-            await self.book.write(Progress(concerned=(channel_id,), block=block))
-            await self._defend(Concern(channel_id=channel_id))
+        disputed = view is not None and view.phase is not OnChainPhase.OPEN
+        urgent = disputed or channel_id in self.lookout.disputed_lately
+        await self.defence.take(kept, urgent=urgent)
 
-    # ---- defending
-
-    async def _see_to(self, concern: Concern) -> None:
-        """Hand a channel to the monitor, at once or when this tower's turn comes."""
-        channel_id = concern.channel_id
-        wait = self.policy.rank * self.policy.stagger
-        if wait and concern.deadline and self.monitor.watched(channel_id) is None:
-            try:
-                window = self._kept(channel_id)[0].terms.dispute_window
-            except (StorageError, IndexError):
-                window = 0
-            turn = concern.deadline - window + min(wait, window // 4)
-            self._undefended[channel_id] = concern
-            heapq.heappush(self._staggered, (turn, channel_id))
-            return
-        await self._defend(concern)
-
-    async def _defend(self, concern: Concern) -> None:
-        """Hand a channel to the monitor. What fails is tried again at the next head."""
-        channel_id = concern.channel_id
-        self._undefended[channel_id] = concern
-        try:
-            held = self._kept(channel_id)
-            self._chain.set_budget(channel_id, sum(each.budget for each in held))
-            for each in held:
-                evidence = each.evidence
-                shown = (*evidence.portfolios, *concern.portfolios)
-                side = each.side if len(held) == 1 else None
-                await self.monitor.watch(attrs.evolve(evidence, portfolios=shown, side=side))
-        except Exception as error:  # one channel's fault must not leave the others undefended
-            guarded = self.monitor.watched(channel_id) is not None
-            self._alert(
-                Alert(
-                    level=Level.WARNING if guarded else Level.CRITICAL,
-                    code=AlertCode.STORE_TROUBLE,
-                    text=f"a disputed channel is handed over again at the next head: {error!r}",
-                    channel_id=channel_id,
-                )
-            )
-            return
-        self._undefended.pop(channel_id, None)
-
-    def _kept(self, channel_id: bytes) -> list[Kept]:
-        """What is kept of a channel, for either side."""
-        found = (self.book.kept(key) for key in self.book.keys(channel_id))
-        return [each for each in found if each is not None]
+    async def start(self) -> None:
+        """Take up what an earlier run knew to be disputed, then follow the chain."""
+        await self.defence.start()
+        self._nursery.start_soon(self.lookout.run)
 
     async def _at_head(self, head: Head) -> None:
-        """What is due now: turns, boxes, what failed before, and the heartbeat."""
-        waiting = {channel_id for _, channel_id in self._staggered}
-        while self._staggered and self._staggered[0][0] <= head.timestamp:
-            waiting.discard(heapq.heappop(self._staggered)[1])
-        for channel_id in [each for each in self._undefended if each not in waiting]:
-            await self._defend(self._undefended[channel_id])
-        for channel_id in self.book.due(head.timestamp):
-            if self.monitor.watched(channel_id) is None:
-                await self._defend(Concern(channel_id=channel_id))
+        """What is due at a head, and the heartbeat."""
         try:
-            await self._let_go(head)
-        except StorageError as error:  # they stay in memory; what is defended stays so
-            _LOG.warning("channels with nothing left to do are not let go: %s", error)
+            await self.book.refresh()
+        except StorageError as error:
+            _LOG.warning("what other processes have written is not taken in: %s", error)
+        await self.defence.at_head(head, self.lookout.disputed_lately)
         self._nursery.start_soon(
             partial(
                 self._pulse.at_head,
                 head,
                 disputes=self.lookout.disputes,
-                sure=not self.degraded and not self._undefended,
+                sure=not self.degraded and self.defence.sure,
             )
         )
-
-    async def _let_go(self, head: Head) -> None:
-        """Forget, in memory, channels with nothing left to do: the book keeps them."""
-        for channel_id in self.monitor.channels:
-            found = self.monitor.reading(channel_id)
-            if found is None or found[1] > head.final_number:
-                continue
-            view = found[0]
-            affirming = any(
-                each.affirm_by and each.newest.appointment.nonce > view.nonce
-                for each in self._kept(channel_id)
-            )
-            if (
-                view.phase is OnChainPhase.OPEN
-                and not affirming
-                and not self.lookout.disputed_lately(channel_id)
-            ):
-                await self.monitor.forget(channel_id)
-                await self.book.write(Release(channel_id))
-
-    # ---- telling
-
-    async def start(self) -> None:
-        """Hand the monitor what an earlier run knew to be disputed, then follow the chain."""
-        for channel_id, _ in self.book.disputes():
-            await self._defend(Concern(channel_id=channel_id))
-        self._nursery.start_soon(self.lookout.run)
-        self._nursery.start_soon(self._heed_reports)
-        self._nursery.start_soon(self._heed_alerts)
-        self._nursery.start_soon(self._heed_jobs)
-
-    async def _heed_reports(self) -> None:
-        async for report in self.monitor.reports:
-            await self._heed(report)
-
-    async def _heed(self, report: Report) -> None:
-        match report:
-            case DisputeFound():
-                self.tally.duties["found"] += 1
-            case DutySubmitted():
-                self.tally.duties[report.duty.name.lower()] += 1
-                if report.duty is Duty.REFUTE:
-                    self.tally.responses.add(report.seconds)
-            case DutyDone():
-                self.tally.duties["done"] += 1
-            case ChannelFinished():
-                try:
-                    for key in self.book.keys(report.channel_id):
-                        await self.book.write(Forget(key))
-                    await self.book.write(Release(report.channel_id))
-                except StorageError as error:
-                    text = f"a channel that has ended is still in the book: {error}"
-                    self._alert(Alert(level=Level.WARNING, code=AlertCode.STORE_TROUBLE, text=text))
-
-    async def _heed_jobs(self) -> None:
-        """Count replacements: another transaction of the same job under the same nonce."""
-        sent: dict[bytes, tuple[int, bytes]] = {}
-        with self._chain.job_updates() as updates:
-            async for update in updates:
-                if isinstance(update, JobBroadcast):
-                    before = sent.get(update.key)
-                    sent[update.key] = now = (update.nonce, update.transaction_hash)
-                    if before is not None and before != now and before[0] == now[0]:
-                        self.tally.replacements += 1
-                elif isinstance(update, JobFinal | JobFailed):
-                    sent.pop(update.key, None)
-
-    async def _heed_alerts(self) -> None:
-        async for alert in self.monitor.alerts:
-            self._tell(alert)
-
-    def _alert(self, alert: Alert) -> None:
-        """An alert of the tower's own; those of the monitor come by its stream."""
-        self.monitor.voice.alert(alert)
-
-    def _tell(self, alert: Alert) -> None:
-        self.tally.alerts[alert.code.name.lower(), alert.level.name.lower()] += 1
-        if self._on_alert is not None:
-            self._nursery.start_soon(_guarded, self._on_alert, alert)
-
-
-async def _guarded(on_alert: Callable[[Alert], Awaitable[None]], alert: Alert) -> None:
-    """Whoever is told must not be able to end the defence."""
-    try:
-        await on_alert(alert)
-    except Exception:
-        _LOG.exception("an alert could not be passed on")
 
 
 @asynccontextmanager
@@ -416,7 +254,7 @@ async def open_tower(
     prices: PriceSource | None = None,
     on_alert: Callable[[Alert], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Tower]:
-    """Run a tower for the time of an ``async with``.
+    """Run a tower that acts, for the time of an ``async with``.
 
     Args:
         chain: a `channels.tower.chain.BudgetedChain`, or what does the same.
@@ -432,12 +270,64 @@ async def open_tower(
         StorageError: the records cannot be read.
     """
     policy = policy or TowerPolicy()
+    tally = Tally()
     async with (
         open_monitor(
             chain, records=records, policy=policy.monitor, pace=policy.pace, prices=prices
         ) as monitor,
         open_tasks() as nursery,
     ):
-        tower = Tower(chain, book, monitor, signer, policy, nursery, on_alert)
+        alert = monitor.voice.alert
+        tower = Tower(
+            chain,
+            book,
+            Holder(chain, book, monitor, policy=policy, alert=alert),
+            signer=signer,
+            policy=policy,
+            tally=tally,
+            alert=alert,
+            nursery=nursery,
+        )
         await tower.start()
+        nursery.start_soon(heed_reports, monitor.reports, book, tally, alert, policy.canary)
+        nursery.start_soon(count_replacements, chain, tally)
+        nursery.start_soon(pass_on_alerts, monitor.alerts, tally, on_alert)
+        yield tower
+
+
+@asynccontextmanager
+async def open_standby(
+    chain: TowerChain,
+    book: Book,
+    *,
+    held: Callable[[], Awaitable[bool]],
+    signer: Signer,
+    policy: TowerPolicy | None = None,
+    on_alert: Callable[[Alert], Awaitable[None]] | None = None,
+) -> AsyncIterator[Tower]:
+    """Run a tower that lets another process act, for the time of an ``async with``.
+
+    Args:
+        chain: as `open_tower`; nothing is sent through it.
+        book: in a database that the processes share.
+        held: tells whether a process holds the lease and acts.
+        signer: as `open_tower`, and the same key.
+        policy: as `open_tower`.
+        on_alert: as `open_tower`.
+    """
+    policy = policy or TowerPolicy()
+    tally, voice = Tally(), Voice()
+    async with open_tasks() as nursery:
+        tower = Tower(
+            chain,
+            book,
+            Standby(chain, book, held=held),
+            signer=signer,
+            policy=policy,
+            tally=tally,
+            alert=voice.alert,
+            nursery=nursery,
+        )
+        await tower.start()
+        nursery.start_soon(pass_on_alerts, voice.alerts, tally, on_alert)
         yield tower

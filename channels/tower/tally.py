@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-__all__ = ["Durations", "Tally"]
+__all__ = ["Answer", "Durations", "Tally"]
 
 _BOUNDS: Final = (
     0.001,
@@ -53,9 +53,25 @@ class Durations:
         return found
 
 
+@attrs.frozen(kw_only=True)
+class Answer:
+    """A stale dispute that was answered: the block that showed it, and its chain time.
+
+    ``seconds`` from asking for the answer to seeing it, by our clock.
+    """
+
+    channel_id: bytes
+    block: int
+    time: int
+    seconds: float
+
+
 @attrs.define
 class Tally:
-    """Counters since the start. ``appointments`` by result, ``alerts`` by code and level."""
+    """Counters since the start. ``appointments`` by result, ``alerts`` by code and level.
+
+    ``last_answer`` is the newest that was given, ``last_drill`` the newest to a drill.
+    """
 
     appointments: Counter[str] = attrs.field(factory=Counter)
     alerts: Counter[tuple[str, str]] = attrs.field(factory=Counter)
@@ -64,6 +80,8 @@ class Tally:
     disputes_seen: int = 0
     replacements: int = 0
     deepest_reorg: int = 0
+    last_answer: Answer | None = None
+    last_drill: Answer | None = None
     responses: Durations = attrs.field(factory=Durations)
     receipts: Durations = attrs.field(factory=Durations)
     commits: Durations = attrs.field(factory=Durations)

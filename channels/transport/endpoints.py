@@ -20,6 +20,7 @@ from channels.transport.addresses import UnixAddress, parse_address, source_of
 from channels.transport.limits import LinkLimits
 from channels.transport.link import NO_BINDING, Link
 from channels.transport.sockets import listen
+from channels.transport.streams import EagerStream
 
 __all__ = ["Secured", "Server", "StreamWrapper", "connect", "serve"]
 
@@ -78,7 +79,7 @@ def _link(secured: Secured, limits: LinkLimits, remote: str) -> Link:
 
 async def _secured(stream: trio.SocketStream, wrap: StreamWrapper | None) -> Secured:
     if wrap is None:
-        return Secured(stream=stream)
+        return Secured(stream=EagerStream(stream))
     try:
         return await wrap(stream)
     except BaseException:

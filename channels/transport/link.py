@@ -19,6 +19,7 @@ from trio.lowlevel import Abort, RaiseCancelT, Task
 from channels.errors import FloodError, FrameError, LinkClosedError, PeerTimeoutError
 from channels.transport.framing import FrameDecoder, encode_frames
 from channels.transport.limits import LinkLimits, RateLimit, Throttle
+from channels.transport.streams import EagerStream
 
 __all__ = ["NO_BINDING", "Link"]
 
@@ -127,10 +128,37 @@ class Link:
                 raise burst.error
             if burst.leads:
                 await self._write([burst, *await self._follow(burst)])
-        elif burst.data:
+        elif burst.data or self.unsent:
             await self._write([burst])
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def send_now(self, frames: Sequence[bytes]) -> bool:
+        """Send a burst without waiting; False, with nothing sent, where only `send` can.
+
+        The kernel may take a part only: where `unsent` then says so, a `send`, be it of nothing,
+        has to see to the rest.
+
+        Raises:
+            InvalidValueError: as for `send`.
+            LinkClosedError: the link is dead.
+        """
+        self._check_alive()
+        stream = self._stream
+        if self._writing is not None or not isinstance(stream, EagerStream) or stream.backlog:
+            return False
+        try:
+            stream.push(encode_frames(frames))
+        except _STREAM_ERRORS as broken:
+            self._die(_ended(broken))
+            stream.close()
+            raise self._closed_error() from broken
+        return True
+
+    @property
+    def unsent(self) -> bool:
+        """Whether something waits for the kernel that no `send` waits with."""
+        return isinstance(self._stream, EagerStream) and self._stream.backlog > 0
 
     async def _wait(self, burst: _Burst) -> None:
         def abort(_: RaiseCancelT) -> Abort:
@@ -205,9 +233,16 @@ class Link:
     # Receiving
 
     async def receive(self) -> bytes:
-        """Receive the next frame. Cancelling this loses nothing.
+        """Receive the next frame; `receive_burst` of one."""
+        return (await self.receive_burst(1))[0]
 
-        A checkpoint whenever it has to read, and at least once in 8 frames.
+    async def receive_burst(self, most: int) -> list[bytes]:
+        """Receive the next frame, and those that came with it. Cancelling this loses nothing.
+
+        A checkpoint whenever it has to read, and at least once in 8 frames or after a burst.
+
+        Args:
+            most: frames, 1 or more.
 
         Raises:
             FrameTooLargeError, FrameTruncatedError, FrameError: the stream is no stream of frames;
@@ -231,17 +266,25 @@ class Link:
                 if self._unyielded >= _UNYIELDING:
                     self._unyielded = 0
                     await trio.lowlevel.checkpoint()
-            frame = self._inbox.popleft()
-            if self._throttle is not None:
-                now = trio.current_time()
-                wait = self._throttle.spend(len(frame), now=now)
-                self._not_before = now + wait if wait > 0 else 0.0
-            return frame
+            burst = [self._taken()]
+            while len(burst) < most and self._inbox and not self._not_before:
+                burst.append(self._taken())
+                self._unyielded = _UNYIELDING
+            return burst
         except (FrameError, FloodError, PeerTimeoutError) as error:
             await self._kill(error)
             raise
         finally:
             self._receiving = False
+
+    def _taken(self) -> bytes:
+        """The next frame, paid for."""
+        frame = self._inbox.popleft()
+        if self._throttle is not None:
+            now = trio.current_time()
+            wait = self._throttle.spend(len(frame), now=now)
+            self._not_before = now + wait if wait > 0 else 0.0
+        return frame
 
     async def _fill(self) -> None:
         """Read until there is a frame."""

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from channels.transport.endpoints import Secured
+from channels.transport.streams import TlsStream
 
 __all__ = ["ServerTls", "dial_tls"]
 
@@ -39,6 +40,7 @@ class ServerTls:
 
     Attributes:
         binding: SHA-256 of the certificate in DER.
+        context: what its connections are made with.
     """
 
     def __init__(self) -> None:
@@ -54,9 +56,9 @@ class ServerTls:
             .sign(key, hashes.SHA256())
         )
         self.binding = _hash(certificate.public_bytes(serialization.Encoding.DER))
-        self._context = _context(ssl.PROTOCOL_TLS_SERVER)
-        self._context.num_tickets = 0
-        _load(self._context, certificate, key)
+        self.context = _context(ssl.PROTOCOL_TLS_SERVER)
+        self.context.num_tickets = 0
+        _load(self.context, certificate, key)
 
     async def wrap(self, stream: trio.SocketStream) -> Secured:
         """Do the server's part of the handshake.
@@ -64,7 +66,7 @@ class ServerTls:
         Raises:
             trio.BrokenResourceError: the client speaks no TLS 1.3, or left.
         """
-        wrapped = trio.SSLStream(stream, self._context, server_side=True)
+        wrapped = TlsStream(stream, self.context, server_side=True)
         await wrapped.do_handshake()
         return Secured(stream=wrapped, binding=self.binding)
 
@@ -75,9 +77,9 @@ async def dial_tls(stream: trio.SocketStream) -> Secured:
     Raises:
         trio.BrokenResourceError: the server speaks no TLS 1.3, or left.
     """
-    wrapped = trio.SSLStream(stream, _CLIENT)
+    wrapped = TlsStream(stream, _CLIENT, server_side=False)
     await wrapped.do_handshake()
-    certificate = wrapped.getpeercert(binary_form=True)
+    certificate = wrapped.tls.getpeercert(binary_form=True)
     if certificate is None:
         raise trio.BrokenResourceError("the server has no certificate")
     return Secured(stream=wrapped, binding=_hash(certificate))

@@ -34,8 +34,7 @@ def test_only_the_receiver_of_the_higher_nonce_decides() -> None:
 
 
 def _received(world: World, side: Party) -> list[ProposalReceived]:
-    found = world.peer(side).told(ProposalReceived)
-    return [each for each in found if isinstance(each, ProposalReceived)]
+    return world.peer(side).told(ProposalReceived)
 
 
 def test_the_higher_is_accepted_and_the_lower_lapses() -> None:

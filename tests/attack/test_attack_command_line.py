@@ -10,10 +10,10 @@ import attrs
 import pytest
 
 from channels.cli.desk.home import check_config, read_home
-from channels.cli.desk.options import printable
 from channels.cli.desk.session import Collateral, risk_of, usual_terms
 from channels.cli.desk.setting_up import _CONFIG, _spot_line, _toml, own_card
-from channels.errors import InvalidValueError
+from channels.cli.failing import printable
+from channels.errors import InvalidValueError, SignerError
 from channels.peer import default_terms
 from channels.protocol.eip712 import Address
 from tests.protocol.build import DEPOSIT, UNIT, make_opening, make_terms
@@ -58,7 +58,7 @@ def test_a_key_file_that_is_none(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(GOOD)
     (tmp_path / "w").write_bytes(content)
     (tmp_path / "s").write_text(json.dumps({"address": "11" * 20}))
-    with pytest.raises(InvalidValueError, match="no key file"):
+    with pytest.raises(SignerError, match="is no keystore"):
         own_card(read_home(tmp_path))
 
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import pytest
 
-from channels.errors import IllegalCommandError, PeerError
+from channels.errors import IllegalCommandError
 from channels.protocol import events as e
 from channels.protocol import messages as m
 from channels.protocol.calls import Dispute
 from channels.protocol.channel import Phase
+from channels.protocol.codec import decode
 from channels.protocol.effects import DisputeSeen
 from channels.protocol.facts import OnChainPhase
 from channels.protocol.machine import TABLE
 from channels.protocol.types import Party
+from channels.protocol.untimely import not_now
 from tests.protocol.world import Transaction, World, opened
 
 A, B = Party.A, Party.B
@@ -39,8 +41,11 @@ def test_nothing_is_signed_from_the_moment_it_is_sent() -> None:
     with pytest.raises(IllegalCommandError):
         world.propose(A)
     world.propose(B)
-    assert isinstance(world.deliver(A), PeerError)
+    assert world.deliver(A) is None
     assert len(world.alice.emitted) == signed
+    (answer,) = [decode(each) for each in world.wires[B]]
+    assert isinstance(answer, m.Reject)
+    assert answer.void is None
 
 
 def test_a_restart_does_not_forget_it() -> None:
@@ -168,7 +173,7 @@ def _dispute_of(world: World, side: Party) -> Transaction:
     return Transaction(Dispute(terms=world.chain.opening.terms, newest=None), side)
 
 
-def test_no_message_that_asks_for_a_signature_is_legal_in_a_dispute() -> None:
-    for kind in (m.Propose, m.Quote, m.Reject, m.Void):
+def test_no_message_that_asks_for_a_signature_gets_one_in_a_dispute() -> None:
+    for kind in (m.Propose, m.Quote, m.Reject, m.Void, m.CloseRequest, m.WithdrawRequest):
         for phase in (Phase.DISPUTED, Phase.RUN_OFF, Phase.CLOSED):
-            assert (phase, kind) not in TABLE
+            assert TABLE[phase, kind] is not_now

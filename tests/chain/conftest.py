@@ -20,6 +20,12 @@ async def anvil(anvil_url: str) -> AsyncIterator[World]:
         yield world
 
 
+@pytest.fixture
+async def fresh_anvil(fresh_anvil_url: str) -> AsyncIterator[World]:
+    async with anvil_world(fresh_anvil_url) as world:
+        yield world
+
+
 @pytest.fixture(params=["embedded", pytest.param("anvil", marks=pytest.mark.anvil)])
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     if request.param == "embedded":

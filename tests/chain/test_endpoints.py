@@ -39,6 +39,7 @@ class Faulty:
     hides_disputes: bool = False
     behind: int = 0
     forked_at: int | None = None
+    forged: dict[str, str] = attrs.Factory(dict)
     asked: int = 0
     sent: int = 0
 
@@ -59,6 +60,8 @@ class Faulty:
             return await self._block_behind(method, params)
         if self.omits_logs and method == "eth_getLogs":
             return cast(RPCResponse, {"result": []})
+        if self.forked_at is not None and method == "eth_getBlockByHash":
+            params = [self.forged.get(params[0], params[0]), *params[1:]]
         answer = await self.inner.make_request(method, params)
         if self.hides_disputes and method == "eth_call":
             return self._without_dispute(answer)
@@ -87,7 +90,8 @@ class Faulty:
         for field, height in (("hash", number), ("parentHash", number - 1)):
             if self.forked_at is not None and height >= self.forked_at:
                 digits = bytes.fromhex(block[field][2:])
-                block[field] = "0x" + keccak(digits + self.name.encode()).hex()
+                real, block[field] = block[field], "0x" + keccak(digits + self.name.encode()).hex()
+                self.forged[block[field]] = real
         return cast(RPCResponse, {"result": block})
 
     @staticmethod

@@ -62,14 +62,19 @@ def book(now: int) -> Portfolio:
     near = attrs.evolve(
         far, kind=2, expiry=(now // HOUR + 40) * HOUR, strike=3_100 * WAD, quantity=50 * WAD
     )
-    marks = MODEL.requirements((near, far), spots(3_000), now, UNIT)
+    return marked((near, far), now)
+
+
+def marked(positions: tuple[Position, ...], now: int) -> Portfolio:
+    """These positions, marked at 3,000; nothing was gained yet, and margins are as peers sign."""
+    marks = MODEL.requirements(positions, spots(3_000), now, UNIT)
     return Portfolio(
         net_to_b=marks.value_a,
         margin_a=marks.initial_a,
         margin_b=marks.initial_b,
         marked_at=now,
         spots=spots(3_000),
-        positions=(near, far),
+        positions=positions,
     )
 
 

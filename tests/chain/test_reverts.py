@@ -214,4 +214,4 @@ FIRST_SCHEMA = bytes.fromhex(
 def test_records_of_the_first_schema_are_read() -> None:
     assert decode_record(b"k", FIRST_SCHEMA) == job(reason="NotShort", message="NotShort(equity=1)")
     with pytest.raises(SchemaVersionError):
-        decode_record(b"k", FIRST_SCHEMA[:3] + b"\x03" + FIRST_SCHEMA[4:])
+        decode_record(b"k", FIRST_SCHEMA[:3] + b"\x04" + FIRST_SCHEMA[4:])

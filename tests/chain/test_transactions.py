@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import attrs
+import msgpack
 import pytest
 import trio
 
@@ -23,6 +24,7 @@ from channels.chain.jobs import (
     JobStalled,
     JobUpdate,
 )
+from channels.chain.lanes import Lanes
 from channels.chain.records import (
     Attempt,
     JobRecord,
@@ -213,7 +215,9 @@ async def test_job_overtaken_by_the_other_party_fails_and_leaves_no_gap(embedded
     assert (await embedded.rpc.balance(embedded.b.address)) > 0
 
 
-async def test_failed_receipt_is_tried_again_when_it_can_succeed(embedded: World) -> None:
+async def test_failed_receipt_is_tried_again_when_it_can_succeed(
+    embedded: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A deposit fails when mined, as the allowance was gone, and succeeds once it is back."""
     node = chain_of(embedded)
     terms = embedded.terms()
@@ -240,10 +244,10 @@ async def test_failed_receipt_is_tried_again_when_it_can_succeed(embedded: World
             )
         )
         manager = chain.transactions
-        manager._next_nonce = lambda: nonce + 1  # type: ignore[method-assign]
+        monkeypatch.setattr(Lanes, "next_nonce", lambda self, account: nonce + 1)
         await chain.submit(Deposit(terms=terms, party=Party.A, amount=9), key=b"deposit")
         await until(chain, lambda: isinstance(manager._latest.get(b"deposit"), JobBroadcast))
-        del manager._next_nonce
+        monkeypatch.undo()
         await node.mine()
         await until(chain, lambda: isinstance(manager._latest.get(b"deposit"), JobRearmed))
         view = await chain.view(channel_id(embedded.domain, terms))
@@ -512,6 +516,29 @@ def test_records_survive_the_round_trip() -> None:
     newer = b"\xdc\x00\x02\x63\x00"
     with pytest.raises(SchemaVersionError):
         decode_record(b"k", newer)
+
+
+def test_records_of_the_schema_before_batches_are_read() -> None:
+    variant = Variant(hash=b"h" * 32, raw=b"raw", max_fee=9, priority_fee=3)
+    job = JobRecord(
+        key=b"k",
+        sequence=7,
+        name="open",
+        to=None,
+        data=b"data",
+        value=1,
+        answer=None,
+        repeatable=True,
+        gas=5,
+        fee_limit=2,
+        stage=Stage.SIGNED,
+        attempts=(Attempt(nonce=3, variants=(variant,)),),
+        output=b"out",
+    )
+    schema, *fields = msgpack.unpackb(encode_record(job))
+    before, attempts, after = fields[:10], fields[10], fields[11:-7]
+    older = [[nonce, [each[:-1] for each in variants]] for nonce, variants, _ in attempts]
+    assert decode_record(b"k", msgpack.packb([schema - 1, *before, older, *after])) == job
 
 
 async def test_unaffordable_job_is_stalled_and_visible(embedded: World) -> None:

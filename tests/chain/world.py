@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 
@@ -89,7 +89,7 @@ class World:
 
     def open(
         self,
-        account: LocalAccount,
+        account: LocalAccount | Sequence[LocalAccount],
         store: RecordStore | None = None,
         finality: Finality | None = None,
         fees: FeePolicy | None = None,

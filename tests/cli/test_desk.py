@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -19,9 +20,12 @@ from click.testing import CliRunner, Result
 
 from channels.chain.provider import open_provider
 from channels.chain.rpc import Rpc
+from channels.cli.desk import trading
 from channels.cli.desk.home import Card, read_home
+from channels.cli.desk.session import Collateral
 from channels.cli.main import main
 from channels.errors import InvalidValueError
+from channels.protocol.eip712 import Address
 
 DEPLOYER = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
 """First of Anvil's accounts, which everybody knows."""
@@ -93,6 +97,37 @@ def traders(shell: Shell) -> Iterator[tuple[Shell, str]]:
         assert server.returncode == 130
 
 
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ([], "say what may be paid: --limit AMOUNT, or --at-any-price"),
+        (["--json"], "say what may be paid"),
+        (["--limit", "5", "--at-any-price"], "not both"),
+    ],
+)
+def test_no_trade_at_a_price_nobody_has_agreed_to(
+    said: list[str], why: str, tmp_path: Path
+) -> None:
+    words = ["trade", "--home", str(tmp_path), *said, "+1", "ETH-USD-27MAR27-3000-P"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert why in result.output
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_a_person_at_a_terminal_is_asked(answer: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def confirm(question: str) -> bool:
+        asked.append(question)
+        return answer
+
+    monkeypatch.setattr("click.confirm", confirm)
+    desk: Any = SimpleNamespace(collateral=Collateral(token=Address(bytes(20)), unit=10**6))
+    assert trio.run(trading._agrees, desk, -12_500_000) is answer
+    assert asked == ["we receive 12.500000 USD. Trade?"]
+
+
 @pytest.mark.anvil
 def test_from_nothing_to_a_trade_by_command_line(traders: tuple[Shell, str]) -> None:
     shell, card = traders
@@ -100,7 +135,8 @@ def test_from_nothing_to_a_trade_by_command_line(traders: tuple[Shell, str]) -> 
     put, lower = "ETH-USD-27MAR27-3000-P", "ETH-USD-27MAR27-2500-P"
 
     quoted = shell.json("quote", "--home", "alice", "+2", put)
-    traded = shell.json("trade", "--home", "alice", "+2", put, "-1", lower)
+    spread = ("+2", put, "-1", lower)
+    traded = shell.json("trade", "--home", "alice", "--limit", "800", *spread)
     assert int(quoted["premium"]) > int(traded["premium"]) > 0
 
     held = shell.json("positions", "--home", "alice")["positions"]
@@ -124,7 +160,7 @@ def test_from_nothing_to_a_trade_by_command_line(traders: tuple[Shell, str]) -> 
     early = shell.run("close", "--home", "alice")
     assert "positions are open" in early.output
 
-    back = shell.json("trade", "--home", "alice", "-2", put, "+1", lower)
+    back = shell.json("trade", "--home", "alice", "--at-any-price", "-2", put, "+1", lower)
     assert int(back["premium"]) < 0
     closed = shell.json("close", "--home", "alice")
     assert closed["channel"] == opened["channel"]
@@ -142,8 +178,8 @@ def test_mistakes_are_told_with_what_to_do(shell: Shell) -> None:
         (("init", "--home", "alice", "--rpc", shell.url), "is a trader's folder already"),
         (("serve", "--home", "alice"), "no address to listen on"),
         (("open", "rubbish", "--home", "alice", "--deposit", "1"), "is no card"),
-        (("trade", "--home", "alice", "+1"), "legs come in pairs"),
-        (("trade", "--home", "alice", "+1", "ETH"), "no instrument's name"),
+        (("trade", "--home", "alice", "--limit", "1", "+1"), "legs come in pairs"),
+        (("trade", "--home", "alice", "--limit", "1", "+1", "ETH"), "no instrument's name"),
         (("close", "--home", "alice"), "no open channel"),
         (("positions", "--home", "."), "no trader's folder"),
     ):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import httpx
 import pytest
 import trio
 from click.testing import CliRunner
@@ -26,13 +27,19 @@ from channels.cli.doctor.findings import Finding, Severity
 from channels.cli.doctor.ground import Ground, OnChain, open_channels
 from channels.cli.doctor.risk import check_channels, check_disputes
 from channels.cli.main import main
+from channels.dispute import evidence_of
 from channels.errors import BugError, EndpointError
 from channels.protocol.calls import Dispute
-from channels.protocol.eip712 import Address
+from channels.protocol.eip712 import Address, checksum
 from channels.protocol.facts import OnChainPhase
+from channels.protocol.signing import LocalSigner, Signable
 from channels.protocol.types import Party
+from channels.protocol.watching import Heartbeat, Receipt
 from channels.signers import create_keystore
 from channels.storage import open_store
+from channels.tower.appointments import newest_states
+from channels.tower.signed import SignedHeartbeat, SignedReceipt
+from channels.tower.wire import signed_json
 from tests.chain.world import World, embedded_world
 from tests.cli.test_desk import Shell
 from tests.peer.world import trade, trading
@@ -47,6 +54,8 @@ wallet = "wallet.json"
 [spots]
 "ETH-USD" = "3000"
 """
+
+TOWER = LocalSigner(b"\x77" * 32)
 
 Answer = Callable[[Any, Any], Any]
 """Parameters and honest response to the response that is given."""
@@ -80,6 +89,7 @@ class Clinic:
     world: World
     endpoints: dict[str, Provider]
     clock_error: int = 0
+    heartbeats: dict[str, httpx.Response] = attrs.field(factory=dict)
 
     def configure(self, old: str, new: str) -> None:
         path = self.folder / "config.toml"
@@ -97,7 +107,14 @@ class Clinic:
         async def connect(url: str) -> AsyncIterator[Provider]:
             yield self.endpoints[url]
 
-        return await examine(self.folder, connect=connect, clock=lambda: now)
+        def answer(request: httpx.Request) -> httpx.Response:
+            assert request.url.path == "/v1/heartbeat"
+            if request.url.host not in self.heartbeats:
+                raise httpx.ConnectError("refused")
+            return self.heartbeats[request.url.host]
+
+        transport = httpx.MockTransport(answer)
+        return await examine(self.folder, connect=connect, clock=lambda: now, transport=transport)
 
 
 def write_key(path: Path, address: Address) -> None:
@@ -152,8 +169,66 @@ async def test_a_folder_without_fault_has_no_error(clinic: Clinic) -> None:
         "marks",
         "margin",
         "prices",
+        "towers",
     }
-    assert len(CHECKS) == 10
+    assert len(CHECKS) == 11
+
+
+async def test_a_tower_with_everything_is_well(clinic: Clinic) -> None:
+    await with_tower(clinic, "tower")
+    told = [each for each in await clinic.examine() if each.check == "towers"]
+    assert [each.severity for each in told] == [Severity.OK] * 2
+    assert "watches 1 channels, as of 0 s ago" in told[0].text
+    assert "1 towers have nonce" in told[1].text
+
+
+async def with_tower(
+    clinic: Clinic,
+    name: str,
+    *,
+    stated: LocalSigner = TOWER,
+    age: int = 0,
+    behind: int | None = 0,
+    term: int = 3_600,
+) -> None:
+    """Name a tower of ``TOWER``'s, whose heartbeat is so old and receipt so far behind."""
+    now = await clinic.world.control.time()
+    (channel,) = open_channels(clinic.folder / "store.db")
+    domain = channel.domain
+    path = clinic.folder / "config.toml"
+    at = f'at = {{ "http://{name}" = "{checksum(stated.address)}" }}'
+    path.write_text(path.read_text() + f"\n[towers]\n{at}\n")
+    beat = Heartbeat(
+        head_number=1,
+        head_hash=bytes(32),
+        head_time=now - age,
+        final_number=1,
+        dispute_count=0,
+        store_root=bytes(32),
+        channels=1,
+        gas_reserve=0,
+        sequence=1,
+    )
+    signed = SignedHeartbeat(heartbeat=beat, signature=await TOWER.sign(Signable(domain, beat)))
+    clinic.heartbeats[name] = httpx.Response(200, json=signed_json(signed, domain))
+    if behind is None:
+        return
+    receipts = []
+    for state in newest_states(evidence_of(channel)):
+        receipt = Receipt(
+            appointment_hash=bytes(32),
+            channel_id=channel.channel_id,
+            nonce=state.state.nonce - behind,
+            valid_from=now - 1,
+            valid_to=now + term,
+            accepted_at=1,
+            longest_response=60,
+            sequence=1,
+        )
+        word = SignedReceipt(receipt=receipt, signature=await TOWER.sign(Signable(domain, receipt)))
+        receipts.append(signed_json(word, domain))
+    document = {"0x" + channel.channel_id.hex(): {f"http://{name}": receipts}}
+    (clinic.folder / "receipts.json").write_text(json.dumps(document))
 
 
 # ---- the faults
@@ -244,7 +319,7 @@ async def a_key_that_others_can_read(clinic: Clinic) -> None:
     (clinic.folder / "wallet.json").chmod(0o644)
 
 
-@fault(Severity.ERROR, "keys", "the session key at", "restore the file")
+@fault(Severity.ERROR, "keys", "the session key cannot be used", "restore the file")
 async def a_key_that_is_gone(clinic: Clinic) -> None:
     (clinic.folder / "signer.json").unlink()
 
@@ -267,6 +342,60 @@ async def an_empty_wallet(clinic: Clinic) -> None:
 async def no_allowance(clinic: Clinic) -> None:
     world = clinic.world
     await send_now(world.rpc, world.a, world.token.approve(world.deployment.adjudicator, 0))
+
+
+@fault(Severity.WARNING, "wallet", "and a margin call may want", "option-channels fund")
+async def a_small_allowance(clinic: Clinic) -> None:
+    world = clinic.world
+    await send_now(world.rpc, world.a, world.token.approve(world.deployment.adjudicator, 10**6))
+
+
+@fault(Severity.WARNING, "towers", "does not answer", "name another under [towers]")
+async def a_tower_that_is_down(clinic: Clinic) -> None:
+    await with_tower(clinic, "tower")
+    clinic.heartbeats.clear()
+
+
+@fault(Severity.WARNING, "towers", "not by the tower", "its address is right")
+async def a_tower_of_somebody_else(clinic: Clinic) -> None:
+    await with_tower(clinic, "tower", stated=LocalSigner(b"\x78" * 32))
+
+
+@fault(Severity.WARNING, "towers", "its heartbeat is 900 s old", "see whether it runs")
+async def a_tower_that_stands_still(clinic: Clinic) -> None:
+    await with_tower(clinic, "tower", age=900)
+
+
+@fault(
+    Severity.ERROR,
+    "towers",
+    "0 of 1 towers have it: http://tower: no receipt",
+    "option-channels serve",
+)
+async def a_state_that_no_tower_has(clinic: Clinic) -> None:
+    await with_tower(clinic, "tower", behind=None)
+
+
+@fault(Severity.ERROR, "towers", "its receipt is for nonce", "option-channels serve")
+async def a_receipt_for_an_older_state(clinic: Clinic) -> None:
+    await with_tower(clinic, "tower", behind=1)
+
+
+@fault(Severity.ERROR, "towers", "its receipt has run out", "option-channels serve")
+async def a_receipt_that_has_run_out(clinic: Clinic) -> None:
+    await with_tower(clinic, "tower", term=-1)
+
+
+@fault(Severity.ERROR, "towers", "receipts.json cannot be read", "hand over anew")
+async def a_file_of_receipts_that_is_none(clinic: Clinic) -> None:
+    await with_tower(clinic, "tower")
+    (clinic.folder / "receipts.json").write_text("[1]")
+
+
+@fault(Severity.ERROR, "configuration", "towers.needed is 2, of 1 towers", "config.toml")
+async def more_towers_needed_than_there_are(clinic: Clinic) -> None:
+    await with_tower(clinic, "tower")
+    clinic.configure("[towers]", "[towers]\nneeded = 2")
 
 
 @fault(Severity.ERROR, "store", "the journal does not hold", "sign nothing more")

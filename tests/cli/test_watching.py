@@ -80,7 +80,7 @@ def test_it_tells_what_each_channel_is_in_and_leaves_a_server_be(
 ) -> None:
     shell, card = traders
     opened = shell.json("open", card, "--home", "alice", "--deposit", "10000")
-    shell.json("trade", "--home", "alice", "+1", "ETH-USD-27MAR27-3000-P")
+    shell.json("trade", "--home", "alice", "--at-any-price", "+1", "ETH-USD-27MAR27-3000-P")
     once = shell.run("watch", "--home", "alice", "--once", "--json")
     assert once.exit_code == 0, once.output
     assert [json.loads(line) for line in once.output.splitlines()] == [

@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from channels.chain.contracts import SpotReading
+from channels.chain.fees import Urgency
 from channels.chain.jobs import Intent, JobFailed, JobStalled, JobUpdate
 from channels.chain.records import Stage
 from channels.errors import (
@@ -147,10 +148,10 @@ class FakeChain:
         """Forget every job that is not mined, as if nobody had ever asked."""
         self.jobs = {key: job for key, job in self.jobs.items() if job.stage == Stage.FINAL}
 
-    def stall(self, reason: str) -> None:
-        """Tell that the endpoint does not take our jobs."""
+    def stall(self, reason: str, *, exhausted: bool = False) -> None:
+        """Tell that the endpoint does not take our jobs, or not for what they may cost."""
         for key in self.jobs:
-            self._tell(JobStalled(key=key, name="job", reason=reason))
+            self._tell(JobStalled(key=key, name="job", reason=reason, exhausted=exhausted))
 
     # ---- what the monitor uses
 
@@ -198,7 +199,13 @@ class FakeChain:
         await trio.lowlevel.checkpoint()
         assert self.jobs.pop(key).stage in (Stage.FINAL, Stage.FAILED)
 
-    async def submit(self, call: Call, *, key: bytes) -> None:
+    async def submit(
+        self,
+        call: Call,
+        *,
+        key: bytes,
+        urgency: Urgency | None = None,
+    ) -> None:
         await trio.lowlevel.checkpoint()
         self.reads["submit"] += 1
         if self.store_broken:

@@ -183,7 +183,7 @@ def test_damaged_and_foreign_records_have_names() -> None:
     with pytest.raises(StorageError):
         decode_watched(pack([1, 2, 3]))
     later = unpack(record)
-    later[0] = 4
+    later[0] = 5
     with pytest.raises(SchemaVersionError):
         decode_watched(pack(later))
 
@@ -261,8 +261,11 @@ def test_records_of_earlier_versions_still_load() -> None:
         evidence(co_signed(5), co_signed(8, valid_until=T0 + 60), side=Party.A, risk=()), time=T0
     )
     version, fields = unpack(encode_watched(watched))
-    assert (version, fields[-1]) == (3, [])
-    # Version 2 had no states known by their hash alone, version 1 no margin parameters either.
+    assert (version, fields[-1]) == (4, [])
+    # Version 3 had no disputes to file, version 2 no states known by their hash alone, version 1 no
+    # margin parameters either.
+    fields = fields[:-1]
+    assert decode_watched(pack([3, fields])) == watched
     second = [
         *fields[:3],
         *(None if each is None else each[1:] for each in fields[3:6]),

@@ -16,29 +16,23 @@ from channels.chain import EthereumChain, SettlementPrice, SpotPrice
 from channels.chain.attestations import submission
 from channels.chain.jobs import Intent
 from channels.dispute import Alert, AlertCode, Duty, Evidence, Monitor, Policy, open_monitor
-from channels.pricing import ScanMargin, close_out_value, shifted_positions
+from channels.pricing import close_out_value
 from channels.protocol.calls import Deposit, Dispute
 from channels.protocol.eip712 import Address
 from channels.protocol.facts import OnChainPhase
-from channels.protocol.terms import RiskParams, Terms, channel_id
-from channels.protocol.types import Party, Portfolio, Position, Spot
+from channels.protocol.terms import Terms, channel_id
+from channels.protocol.types import Party, Portfolio, Position
 from channels.storage import open_store
+from tests.chain.test_margin_round_trip import RISK, UNIT, assessment, marked, spots
 from tests.chain.world import FEED, FUNDS, HOUR, WAD, World, embedded_world
 from tests.dispute.test_end_to_end import PATIENCE, until_done, until_finished
 
-UNIT = 10**6
 DEPOSIT = 700 * UNIT
-RISK = (RiskParams(feed=FEED),)
-MODEL = ScanMargin(RISK)
 
 
 @pytest.fixture
 async def world() -> World:
     return await embedded_world(finality_depth=2)
-
-
-def spots(price: int) -> tuple[Spot, ...]:
-    return (Spot(feed=FEED, price=price * WAD),)
 
 
 def long_put(now: int) -> Portfolio:
@@ -52,15 +46,7 @@ def long_put(now: int) -> Portfolio:
         vol=6 * 10**17,
         carry=0,
     )
-    marks = MODEL.requirements((put,), spots(3_000), now, UNIT)
-    return Portfolio(
-        net_to_b=marks.value_a,
-        margin_a=marks.initial_a,
-        margin_b=marks.initial_b,
-        marked_at=now,
-        spots=spots(3_000),
-        positions=(put,),
-    )
+    return marked((put,), now)
 
 
 @attrs.frozen(kw_only=True)
@@ -114,6 +100,26 @@ async def disputed(world: World, chain: EthereumChain) -> tuple[Terms, Portfolio
     return terms, portfolio, Evidence(terms=terms, states=(newest,), risk=RISK)
 
 
+async def check_close_out(
+    world: World, terms: Terms, portfolio: Portfolio, *, price: int, at: int
+) -> None:
+    """Both wallets have what the pricing engine says: B was called, and closed out at ``price``."""
+    value = close_out_value(
+        portfolio.positions,
+        spots(price),
+        {each.feed: each for each in RISK},
+        UNIT,
+        marked_at=portfolio.marked_at,
+        at=at,
+        called=Party.B.sign,
+    )
+    penalty = portfolio.margin_b * terms.default_penalty_bps // 10_000
+    paid_a = DEPOSIT - portfolio.net_to_b + value + penalty
+    assert DEPOSIT < paid_a < 2 * DEPOSIT
+    assert await world.token.balance(world.a.address) == FUNDS - DEPOSIT + paid_a
+    assert await world.token.balance(world.b.address) == FUNDS + DEPOSIT - paid_a
+
+
 async def test_a_short_counterparty_is_called_and_closed_out(world: World, tmp_path: Path) -> None:
     attested = Attested(world)
     async with (
@@ -146,21 +152,7 @@ async def test_a_short_counterparty_is_called_and_closed_out(world: World, tmp_p
         await until_done(monitor, Duty.CLOSE_OUT)
         assert (await alice.view(identity)).phase is OnChainPhase.CLOSED
         await until_finished(world, monitor)
-
-    value = close_out_value(
-        portfolio.positions,
-        spots(2_250),
-        {each.feed: each for each in RISK},
-        UNIT,
-        marked_at=portfolio.marked_at,
-        at=cure_end,
-        called=Party.B.sign,
-    )
-    penalty = portfolio.margin_b * terms.default_penalty_bps // 10_000
-    paid_a = DEPOSIT - portfolio.net_to_b + value + penalty
-    assert DEPOSIT < paid_a < 2 * DEPOSIT
-    assert await world.token.balance(world.a.address) == FUNDS - DEPOSIT + paid_a
-    assert await world.token.balance(world.b.address) == FUNDS + DEPOSIT - paid_a
+    await check_close_out(world, terms, portfolio, price=2_250, at=cure_end)
 
 
 async def test_the_deposit_that_the_called_side_is_told_of_cures(
@@ -231,13 +223,5 @@ async def test_our_own_party_has_what_it_does_not_need_released(
 
 def shortfall(portfolio: Portfolio, price: int, at: int) -> int:
     """What B lacks of its maintenance margin, by the margin model alone."""
-    shifted = shifted_positions(
-        portfolio.positions,
-        spots(price),
-        {each.feed: each for each in RISK},
-        marked_at=portfolio.marked_at,
-        at=at,
-        favoured=Party.B.sign,
-    )
-    whole = MODEL.explain_party(shifted, spots(price), at, UNIT, side=Party.B.sign)
-    return whole.maintenance - (DEPOSIT + portfolio.net_to_b + whole.value)
+    value, maintenance = assessment(portfolio, price, at, Party.B, ())
+    return maintenance - (DEPOSIT + portfolio.net_to_b + value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import attrs
 import trio
 import trio.testing
 
@@ -204,6 +205,38 @@ async def test_learns_the_portfolio_of_a_state_filed_in_the_window(
         await stand.mine()
         assert sent(chain) == ["settle"]
         assert chain.blocks[-1].world.paid[ID] == (DEPOSIT + 93 * UNIT, DEPOSIT - 93 * UNIT)
+
+
+async def test_what_its_owner_knows_is_not_missing(chain: FakeChain, standing: Standing) -> None:
+    """A withdrawal's state, or our own half that the other recorded: no two signatures are held."""
+    known = attrs.evolve(evidence(co_signed(5)), known=9)
+    async with standing() as stand:
+        await stand.monitor.watch(known)
+        await stand.mine(checkpoint(co_signed(9)))
+        await stand.mine(blocks=2)
+        assert stand.codes == []
+        await stand.mine(checkpoint(co_signed(11)))
+        assert stand.codes == [AlertCode.EVIDENCE_MISSING]
+
+
+async def test_after_a_restart_the_owner_has_a_block_to_hand_over_what_it_stored_last(
+    chain: FakeChain, standing: Standing
+) -> None:
+    """Killed between the store of the peer and that of its monitor."""
+    async with standing() as stand:
+        await stand.monitor.watch(evidence(co_signed(5)))
+    chain.mine(checkpoint(co_signed(9)))
+    async with standing() as stand:
+        await stand.settle_down()
+        assert stand.codes == []
+        await stand.monitor.watch(evidence(co_signed(9)))
+        await stand.mine(blocks=2)
+        assert stand.codes == []
+    chain.mine(checkpoint(co_signed(11)))
+    async with standing() as stand:
+        await stand.settle_down()
+        await stand.mine()
+        assert stand.codes == [AlertCode.EVIDENCE_MISSING]
 
 
 async def test_a_claim_belongs_to_no_channel(chain: FakeChain, standing: Standing) -> None:

@@ -15,6 +15,7 @@ from channels.protocol.codec import pack
 from channels.protocol.facts import ChannelView
 from tests.dispute.build import (
     ID,
+    WINDOW,
     co_signed,
     evidence,
     make_terms,
@@ -105,6 +106,40 @@ async def test_the_chains_own_store_refusing_a_job_leaves_the_duty_pending(
         assert sent(chain) == [7]
 
 
+@pytest.mark.parametrize(
+    ("lasts", "left", "told"),
+    [
+        (12, WINDOW // 2, [Level.WARNING]),
+        (120, WINDOW // 2, [Level.WARNING, Level.CRITICAL]),
+        (12, WINDOW // 4, [Level.CRITICAL]),
+    ],
+)
+async def test_a_block_that_vanishes_unread_is_no_emergency_until_it_lasts(
+    lasts: int,
+    left: int,
+    told: list[Level],
+    chain: FakeChain,
+    standing: Standing,
+    autojump_clock: MockClock,
+) -> None:
+    """As in a reorganisation of a block or two; near the deadline it is one at once."""
+    async with standing() as stand:
+        await stand.monitor.watch(evidence(co_signed(7)))
+        chain.takes = False
+        await stand.mine(filing(co_signed(3)))
+        await stand.mine(time=chain.view_now(ID).deadline - left)
+        chain.failing["view"] = 1_000
+        await stand.mine()
+        await trio.sleep(lasts)
+        await stand.mine()
+        delayed = [each.level for each in stand.alerts if each.code is AlertCode.DUTY_DELAYED]
+        assert delayed == told
+        chain.failing["view"] = 0
+        chain.takes = True
+        await stand.mine()
+        assert sent(chain)[-1] == 7
+
+
 async def test_tells_when_the_chain_does_not_take_the_answer(
     chain: FakeChain, standing: Standing
 ) -> None:
@@ -118,6 +153,24 @@ async def test_tells_when_the_chain_does_not_take_the_answer(
         assert ("reason", "insufficient funds") in delayed.facts
         await stand.mine(blocks=4)
         assert stand.codes.count(AlertCode.DUTY_DELAYED) == 1
+
+
+async def test_a_used_up_budget_is_an_alert_and_drops_nothing(
+    chain: FakeChain, standing: Standing
+) -> None:
+    async with standing() as stand:
+        await stand.monitor.watch(evidence(co_signed(7)))
+        chain.takes = False
+        await stand.mine(filing(co_signed(3)))
+        chain.stall("the fee limit is reached", exhausted=True)
+        await stand.mine()
+        [told] = [each for each in stand.alerts if each.code is AlertCode.BUDGET_EXHAUSTED]
+        assert told.level is Level.CRITICAL
+        assert told.channel_id == ID
+        assert sent(chain) == [7]
+        chain.takes = True
+        await stand.mine()
+        assert chain.view_now(ID).nonce == 7
 
 
 async def test_a_final_transaction_without_effect_is_followed_by_another(

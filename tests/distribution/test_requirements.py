@@ -47,7 +47,7 @@ def test_every_import_is_required() -> None:
     known = packages_distributions()
     wanted = {name: {canonicalize_name(each) for each in known[name]} for name in _imported()}
     assert len(wanted) > 10
-    required = _names("hsm", "plot", "tower") | BROUGHT_BY_WEB3_TESTER
+    required = _names("hsm", "plot", "postgres", "tower") | BROUGHT_BY_WEB3_TESTER
     assert not {name: each for name, each in wanted.items() if not each & required}
 
 

@@ -18,13 +18,25 @@ from tests.distribution.public import MODULES, PACKAGES
 
 pytestmark = pytest.mark.slow
 
-EXTRAS: Final = ["bench", "cli", "dev", "docs", "hsm", "numpy", "plot", "prove", "tower"]
+EXTRAS: Final = [
+    "bench",
+    "cli",
+    "dev",
+    "docs",
+    "hsm",
+    "numpy",
+    "plot",
+    "postgres",
+    "prove",
+    "tower",
+]
 BROUGHT_BY_EXTRAS: Final = {
     "hypercorn",
     "matplotlib",
     "numpy",
     "pkcs11",
     "prometheus_client",
+    "psycopg",
     "starlette",
 }
 EXAMPLE: Final = ROOT / "examples"

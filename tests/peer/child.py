@@ -83,12 +83,12 @@ def hook_commits() -> None:
     """Boundaries at every commit of a channel."""
     commit = Store.commit
 
-    async def hooked(self: Store, batch: Iterable[Write]) -> None:
+    async def hooked(self: Store, batch: Iterable[Write], *, shield: bool = False) -> None:
         batch = tuple(batch)
         deeds = "+".join(Deed(each.kind).name for each in batch if isinstance(each, AppendJournal))
         if deeds:
             boundaries.at(f"before commit {deeds}")
-        await commit(self, batch)
+        await commit(self, batch, shield=shield)
         if deeds:
             boundaries.at(f"after commit {deeds}")
 
@@ -97,27 +97,41 @@ def hook_commits() -> None:
 
 def hook_link(wire: Path, answered: Answered) -> None:
     """Boundaries at every send; and every received frame on record before it is looked at."""
-    send, receive = Link.send, Link.receive
+    send, send_now, receive = Link.send, Link.send_now, Link.receive_burst
     file = os.open(wire, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
-    async def hooked_send(self: Link, frames: Sequence[bytes]) -> None:
+    def named(frames: Sequence[bytes]) -> str:
         names = [type(codec.decode(frame)).__name__ for frame in frames]
-        label = "+".join(name for name in names if name not in ("Ping", "Pong", "Reestablish"))
+        return "+".join(name for name in names if name not in ("Ping", "Pong", "Reestablish"))
+
+    def hooked_send_now(self: Link, frames: Sequence[bytes]) -> bool:
+        label = named(frames)
+        if label:
+            boundaries.at(f"before send {label}")
+        sent = send_now(self, frames)
+        if label and sent:
+            boundaries.at(f"after send {label}")
+        return sent
+
+    async def hooked_send(self: Link, frames: Sequence[bytes]) -> None:
+        label = named(frames)
         if label:
             boundaries.at(f"before send {label}")
         await send(self, frames)
         if label:
             boundaries.at(f"after send {label}")
 
-    async def hooked_receive(self: Link) -> bytes:
-        frame = await receive(self)
-        os.write(file, frame.hex().encode() + b"\n")
-        if codec.decode(frame) == m.Pong(token=GREETING):
-            answered.pong.set()
-        return frame
+    async def hooked_receive(self: Link, most: int) -> list[bytes]:
+        frames = await receive(self, most)
+        for frame in frames:
+            os.write(file, frame.hex().encode() + b"\n")
+            if codec.decode(frame) == m.Pong(token=GREETING):
+                answered.pong.set()
+        return frames
 
     Link.send = hooked_send  # type: ignore[method-assign]
-    Link.receive = hooked_receive  # type: ignore[method-assign]
+    Link.send_now = hooked_send_now  # type: ignore[method-assign]
+    Link.receive_burst = hooked_receive  # type: ignore[method-assign]
 
 
 class Trading:

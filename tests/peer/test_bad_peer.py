@@ -47,6 +47,7 @@ from channels.protocol.proofs import Role, SessionProof
 from channels.protocol.signing import LocalSigner, Signature
 from channels.protocol.types import Closing, Party, State
 from channels.transport import LinkLimits, RateLimit, Secured, dial_tls
+from channels.transport.streams import TlsStream
 from tests.chain.world import World
 from tests.peer.world import (
     FEED,
@@ -81,7 +82,7 @@ class Raw:
 
     def read_little(self) -> None:
         """Have the kernel take next to nothing for us."""
-        assert isinstance(self.stream, trio.SSLStream)
+        assert isinstance(self.stream, TlsStream)
         self.stream.transport_stream.setsockopt(
             trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4_096
         )

@@ -14,9 +14,9 @@ import attrs
 import pytest
 import trio
 
-from channels.errors import InvalidValueError
+from channels.errors import InvalidValueError, MarginError
 from channels.peer import BreakerPolicy, CreditPolicy
-from channels.pricing import ScanMargin
+from channels.pricing import Kind, ScanMargin
 from channels.protocol.changes import Remark
 from channels.protocol.channel import Channel, Mode, Phase
 from channels.protocol.effects import (
@@ -44,6 +44,7 @@ from tests.peer.world import (
     UNIT,
     WAD,
     Pair,
+    put,
     trade,
     trading,
 )
@@ -242,6 +243,37 @@ async def test_an_unwind_cures(world: World, tmp_path: Path) -> None:
         assert cured.call == sent.call
         equity, maintenance, _ = equity_of(pair.alice.channel.portfolio, Party.B, DEPOSIT)
         assert equity >= maintenance
+
+
+async def test_a_hedge_cures(world: World, tmp_path: Path) -> None:
+    """Bob sells the market what his puts are long of it, at the price that both mark: for nothing.
+
+    His equity stays what it is, and it is his margin that falls. While he is short nothing else
+    would pass: more of the same puts are declined.
+    """
+    async with trading(world, tmp_path, **both()) as pair:
+        sent = await called(pair)
+        await pair.settled()
+        before = equity_of(pair.alice.channel.portfolio, Party.B, DEPOSIT)
+        forward = attrs.evolve(
+            put(pair.bob), kind=Kind.FORWARD, strike=LOW, quantity=-PUTS * WAD * 9 // 10
+        )
+        with pytest.raises(MarginError):
+            await pair.bob.channel.propose_trade([put(pair.bob, -1)], [600 * WAD])
+        wrong = attrs.evolve(forward, quantity=-forward.quantity)  # adds to what he is long of
+        with pytest.raises(MarginError):
+            await pair.bob.channel.propose_trade([wrong], [0])
+        await pair.bob.channel.propose_trade([forward], [0])
+        await pair.settled()
+        equity, maintenance, _ = equity_of(pair.alice.channel.portfolio, Party.B, DEPOSIT)
+        assert before[0] < before[1]
+        assert abs(equity - before[0]) <= 1
+        assert maintenance <= equity
+        await pair.travel(by=12)
+        assert (await pair.alice.told(MarginCallCured)).call == sent.call
+        assert pair.alice.channel.state.call_made is None
+        await pair.travel(by=POLICY.remark_interval)
+        assert (await pair.bob.told(MarginCallCured)).call == sent.call
 
 
 async def test_a_recovery_of_the_price_cures(world: World, tmp_path: Path) -> None:

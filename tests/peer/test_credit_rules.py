@@ -15,14 +15,14 @@ from channels.peer.policy import RiskPolicy
 from channels.peer.tasks import Tasks
 from channels.protocol import events as e
 from channels.protocol.calls import Call, Deposit
-from channels.protocol.changes import Marks, SeriesMark
+from channels.protocol.changes import Marks, SeriesMark, TradeLeg
 from channels.protocol.channel import Channel, Phase
 from channels.protocol.credit import standing
 from channels.protocol.effects import ChangeRejected, MarksStale, Outcome, OwnMarginShort
 from channels.protocol.machine import Event, run
 from channels.protocol.messages import Reason
 from channels.protocol.types import Party
-from tests.protocol.build import DEPOSIT, ETH, SIGNERS, WAD, make_leg, make_trade
+from tests.protocol.build import DEPOSIT, ETH, EXPIRY, SIGNERS, WAD, make_leg, make_trade
 from tests.protocol.world import opened
 
 A, B = Party.A, Party.B
@@ -73,8 +73,10 @@ class Scene:
             },
         )
 
-    async def look(self, after: int, *, spot: int | None = None, marks: bool = True) -> None:
-        """A head ``after`` seconds from the start, and a look at it."""
+    async def look(
+        self, after: int, *, spot: int | None = None, marks: bool = True, ahead: int = 0
+    ) -> None:
+        """A head ``after`` seconds from the start, and a look at it, with marks ``ahead`` of it."""
         if spot is not None:
             self.spot = spot
         channel, time = self.line.channel, self.start + after
@@ -83,12 +85,14 @@ class Scene:
         head = attrs.evolve(old, number=old.number + 1, timestamp=time, final_timestamp=time)
         self.line.channel = attrs.evolve(channel, head=head)
         line: Any = self.line
-        await self.credit.look(line, self.marks(time) if marks else None)
+        await self.credit.look(line, self.marks(time + ahead) if marks else None)
 
 
-def scene(side: Party, policy: CreditPolicy = POLICY, *, puts: int = PUTS) -> Scene:
+def scene(
+    side: Party, policy: CreditPolicy = POLICY, *, puts: int = PUTS, more: tuple[TradeLeg, ...] = ()
+) -> Scene:
     world = opened()
-    world.trade(A, make_trade(make_leg(puts)))
+    world.trade(A, make_trade(make_leg(puts), *more))
     peer = world.alice if side is A else world.bob
     line = Line(peer.channel)
     told: list[Any] = []
@@ -156,6 +160,15 @@ async def test_a_quote_in_the_making_goes_first_for_a_while() -> None:
     assert here.line.said(e.ProposeChange) == 1
 
 
+async def test_marks_further_ahead_of_the_head_than_a_box_wait_for_the_next_head() -> None:
+    """The machine would refuse them: a market does not wait for a slow endpoint."""
+    here = scene(A)
+    await here.look(60, ahead=here.line.channel.timing.box + 1)
+    assert here.line.fed == []
+    await here.look(61, ahead=here.line.channel.timing.box)
+    assert here.line.said(e.ProposeChange) == 1
+
+
 async def test_without_marks_nothing_is_proposed() -> None:
     here = scene(A)
     await here.look(600, marks=False)
@@ -174,6 +187,26 @@ async def test_a_refusal_asks_for_the_peers_marks_once_a_schedule() -> None:
     await here.look(120)
     here.credit.on_notice(line, ChangeRejected(nonce=5, reason=Reason.MARKS, text=""))
     assert tasks.started == 2
+
+
+async def test_marks_of_what_waits_for_its_settlement_do_not_grow_old() -> None:
+    """No market marks an expired series: its marks cannot be renewed, and nobody's fault is it."""
+    here = scene(A)
+    expired = EXPIRY - here.start
+    for after in (0, 86_400, 2 * 86_400, 30 * 86_400):
+        await here.look(expired + after, marks=False)
+    assert here.told == []
+    assert here.line.fed == []
+
+
+async def test_marks_grow_old_while_anything_lives_beside_what_expired() -> None:
+    later = make_leg(expiry=EXPIRY + 30 * 86_400)
+    here = scene(A, puts=2, more=(later,))
+    expired = EXPIRY - here.start
+    await here.look(expired, marks=False)
+    await here.look(expired + 90, marks=False)
+    assert [type(each) for each in here.told] == [MarksStale]
+    assert here.line.said(e.StartDispute) == 1
 
 
 async def test_old_marks_are_told_once_and_disputed_after_a_schedule() -> None:

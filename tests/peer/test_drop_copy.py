@@ -19,9 +19,11 @@ from channels.protocol.records import encode_channel, encode_journal_entry
 from channels.protocol.types import Party, State
 from channels.storage import AppendJournal, PutChannel, Store, open_store
 from tests.chain.world import World
+from tests.peer.test_withdraw import paid_out
 from tests.peer.world import (
     FEED_NAME,
     PATIENCE,
+    UNIT,
     WAD,
     Pair,
     open_channel,
@@ -127,6 +129,41 @@ async def test_a_restart_loses_and_repeats_nothing(world: World, tmp_path: Path)
     async with a.running() as alice:
         assert await read(alice.peer.drop_copy(), len(seen)) == seen
         assert await nothing_more(alice.peer.drop_copy(since=seen[-1].sequence))
+
+
+async def test_what_is_paid_in_and_out_is_told_once_final(world: World, tmp_path: Path) -> None:
+    async with trading(world, tmp_path) as pair:
+        copies = [desk.peer.drop_copy(since=None) for desk in (pair.alice, pair.bob)]
+        starts = [copy.sequence for copy in copies]
+        await pair.channel.deposit(7 * UNIT, timeout=PATIENCE)
+        await pair.travel(by=1)
+        await paid_out(pair, 5 * UNIT, 3 * UNIT)
+        await pair.travel(by=1)
+        await pair.bob.channel.deposit(11 * UNIT, timeout=PATIENCE)
+        await pair.travel(by=1)
+        told = [
+            (EventKind.DEPOSIT, (7 * UNIT, 0)),
+            (EventKind.WITHDRAWAL, (5 * UNIT, 3 * UNIT)),
+            (EventKind.DEPOSIT, (0, 11 * UNIT)),
+        ]
+        for copy in copies:
+            assert [(each.kind, each.amounts) for each in await read(copy, 3)] == told
+            assert await nothing_more(copy)
+        whole = await read(pair.alice.peer.drop_copy(since=starts[0]), 3)
+        for since in range(starts[0], whole[-1].sequence):
+            rest = [each for each in whole if each.sequence > since]
+            assert await read(pair.alice.peer.drop_copy(since=since), len(rest)) == rest
+
+
+async def test_a_deposit_that_came_while_we_were_away(world: World, tmp_path: Path) -> None:
+    async with trading(world, tmp_path) as pair:
+        a, b, channel = pair.a, pair.b, pair.channel.channel_id
+        since = pair.alice.peer.drop_copy(since=None).sequence
+    async with b.running() as bob:
+        await bob.peer.channel(channel).deposit(11 * UNIT, timeout=PATIENCE)
+    async with a.running() as alice:
+        (event,) = await read(alice.peer.drop_copy(since=since), 1)
+        assert (event.kind, event.amounts) == (EventKind.DEPOSIT, (0, 11 * UNIT))
 
 
 async def test_two_readers_and_a_slow_one(world: World, tmp_path: Path) -> None:

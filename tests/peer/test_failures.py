@@ -25,7 +25,7 @@ from channels.errors import (
 )
 from channels.peer import MakerQuote, QuoteRequest
 from channels.protocol.changes import Marks, Trade
-from channels.protocol.channel import Phase
+from channels.protocol.channel import Mode, Phase
 from channels.protocol.effects import Deed
 from channels.protocol.eip712 import Address
 from channels.protocol.messages import OpenRequest
@@ -72,19 +72,19 @@ def fail_commits(store: Store, monkeypatch: pytest.MonkeyPatch, *deeds: Deed) ->
     """Have the next commit of each deed fail, once."""
     commit, left = store.commit, list(deeds)
 
-    async def failing(batch: Iterable[Write]) -> None:
+    async def failing(batch: Iterable[Write], *, shield: bool = False) -> None:
         batch = tuple(batch)
         for each in batch:
             if isinstance(each, AppendJournal) and each.kind in left:
                 left.remove(Deed(each.kind))
                 raise StorageError("no space left on the device")
-        await commit(batch)
+        await commit(batch, shield=shield)
 
     monkeypatch.setattr(store, "commit", failing)
 
 
 def machine_state(desk: Desk) -> Any:
-    return attrs.evolve(desk.channel.state, head=None, view=None, final_view=None)
+    return attrs.evolve(desk.channel.state, head=None, view=None, final_view=None, now=None)
 
 
 async def error_told(desk: Desk, kind: type[ChannelsError]) -> ChannelsError:
@@ -291,6 +291,30 @@ async def test_wallet_that_will_not_sign_an_opening(world: World, tmp_path: Path
             await open_channel(pair.alice, pair.b)
         await error_told(pair.bob, SignerError)
         await open_channel(pair.alice, pair.b)
+
+
+async def test_a_closing_that_waited_when_we_stopped_is_decided_on_again(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Declined, it would keep the other side from everything else for the hour of its box."""
+
+    async def undecided(*_: object) -> None:
+        await trio.sleep_forever()
+
+    async with trading(world, tmp_path) as pair:
+        a, b, channel = pair.a, pair.b, pair.channel.channel_id
+        monkeypatch.setattr(pair.bob.peer._decisions, "_accept_closing", undecided)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pair.channel.close, PATIENCE)
+            await pair.bob.channel._until(
+                lambda state: state.phase is Phase.RECEIVED, PATIENCE, "hear of it"
+            )
+            await pair.bob.channel.set_mode(Mode.REDUCE_ONLY, "so that it is stored")
+            nursery.cancel_scope.cancel()
+    async with b.running() as bob, a.running() as alice:
+        assert bob.peer.channel(channel).phase is Phase.CLOSING
+        await alice.peer.connect(str(b.listen))
+        await alice.peer.channel(channel).wait_closed(PATIENCE)
 
 
 # -- the owner's code

@@ -13,7 +13,7 @@ import trio
 
 import channels.peer.makers as makers_module
 import channels.peer.quoting as quoting_module
-from channels.errors import IllegalCommandError, InvalidValueError, RejectedError
+from channels.errors import IllegalCommandError, InvalidValueError, OurError, RejectedError
 from channels.peer import MakerQuote, PeerChannel, QuoteRequest, RiskPolicy
 from channels.peer.best_price import best_price
 from channels.peer.desk_news import QuoteTakenLate
@@ -23,10 +23,13 @@ from channels.peer.quotes import HedgeLeg
 from channels.protocol.changes import Trade
 from channels.protocol.channel import Channel, Phase
 from channels.protocol.effects import ProposalCancelled
-from channels.protocol.events import Draft
+from channels.protocol.events import Draft, SetMode
+from channels.protocol.halts import Cause, Mode
 from channels.protocol.messages import Leg, Side
+from channels.protocol.types import feed_id
 from tests.chain.world import World
 from tests.peer.world import (
+    DAY,
     FEED_NAME,
     PATIENCE,
     UNIT,
@@ -412,3 +415,74 @@ async def test_a_quote_that_comes_too_late_is_declined(world: World, tmp_path: P
         await channels[1]._runner.wait_until(lambda channel: channel.ledger.nonce > 0)
         await channels[1].wait_idle(PATIENCE)
         assert channels[1].portfolio.positions == ()
+
+
+# -- why there is no quote
+
+
+SECRET = "https://node.example/key-of-ours failed"
+
+
+async def refused(pair: Pair, legs: list[Leg], *, ttl: int = 10) -> str:
+    with pytest.raises(RejectedError) as caught:
+        await pair.channel.request_quote(legs, ttl=ttl)
+    return str(caught.value.args[0])
+
+
+@pytest.mark.parametrize(
+    ("cause", "mode", "asked", "text"),
+    [
+        (Cause.ENDPOINT, Mode.HALTED, 0, "not trading for now"),
+        (Cause.LIMIT, Mode.REDUCE_ONLY, 1, "not trading for now"),
+        (Cause.OPERATOR, Mode.HALTED, 0, f"not trading for now: {SECRET}"),
+    ],
+)
+async def test_a_halt_is_told_and_its_reason_only_where_the_owner_gave_it(
+    cause: Cause, mode: Mode, asked: int, text: str, world: World, tmp_path: Path
+) -> None:
+    async with quoted(world, tmp_path) as (pair, maker):
+        halt = SetMode(mode=mode, reason=SECRET, cause=cause)
+        await pair.bob.channel._runner.feed(halt)
+        assert await refused(pair, [put(pair.alice)]) == f"no quote: LIMIT {text}"
+        assert len(maker.seen) == asked
+        with pytest.raises(RejectedError) as caught:
+            await pair.channel.propose_trade([put(pair.alice)], [100 * WAD])
+        assert str(caught.value.args[0]) == f"LIMIT {text}"
+
+
+async def test_what_cannot_be_settled_is_not_asked_of_the_maker(
+    world: World, tmp_path: Path
+) -> None:
+    async with quoted(world, tmp_path) as (pair, maker):
+        leg = put(pair.alice)
+        for wrong, why in (
+            (attrs.evolve(leg, expiry=leg.expiry + 1), "full hour"),
+            (attrs.evolve(leg, feed=feed_id("XYZ-USD")), "no margin parameters for XYZ-USD"),
+            (attrs.evolve(leg, expiry=leg.expiry - 30 * DAY), "tenor"),
+        ):
+            text = await refused(pair, [wrong])
+            assert text.startswith("no quote: INVALID")
+            assert why in text
+        assert maker.seen == []
+
+
+async def test_more_than_a_party_has_margin_for(world: World, tmp_path: Path) -> None:
+    async with quoted(world, tmp_path) as (pair, _):
+        text = await refused(pair, [put(pair.alice, 1_000)])
+        assert text == "no quote: MARGIN a party would not meet its initial margin"
+
+
+async def test_a_fault_of_ours_is_ours_to_know(world: World, tmp_path: Path) -> None:
+    async def broken(request: QuoteRequest) -> MakerQuote | None:
+        raise ZeroDivisionError(SECRET)
+
+    async with trading(world, tmp_path, bob={"maker": broken}) as pair:
+        assert await refused(pair, [put(pair.alice)]) == "no quote: DECLINED"
+        assert SECRET in str(await pair.bob.told(OurError))
+
+
+async def test_what_is_in_flight_is_told_in_time(world: World, tmp_path: Path) -> None:
+    async with quoted(world, tmp_path) as (pair, _):
+        await pair.channel.request_quote([put(pair.alice)], ttl=10)
+        text = await refused(pair, [put(pair.alice)], ttl=2)
+        assert text == "no quote: BUSY something else is in flight"

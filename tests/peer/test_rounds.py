@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from channels.errors import InvalidValueError
-from channels.peer.rounds import Rounds
+from channels.peer.rounds import LOOK_GAP, Rounds
 from channels.peer.tasks import Tasks
 from channels.protocol.changes import Marks, Remark, Settlement
 from channels.protocol.channel import Channel
@@ -85,3 +85,26 @@ async def test_new_marks_are_looked_at_and_other_changes_wait_for_a_head() -> No
             rounds.on_notice(stub, notice)
         await trio.testing.wait_all_tasks_blocked()
     assert len(looks.shown) == 1
+
+
+async def test_a_channel_that_is_re_marked_without_end_is_looked_at_now_and_then(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def market(channel: Channel) -> Marks:
+        return MARKS
+
+    stub: Any = Stub(idle(), identity=b"one")
+    notice = ChangeConfirmed(
+        nonce=2, proposal=1, change=Remark(), ours=True, portfolio=EMPTY_PORTFOLIO
+    )
+    async with trio.open_nursery() as nursery:
+        rounds, looks = rounds_of(nursery, [stub], market)
+        for _ in range(1_000):
+            rounds.on_notice(stub, notice)
+            await trio.sleep(LOOK_GAP / 100)
+        await trio.sleep(2 * LOOK_GAP)
+        assert 10 <= len(looks.shown) <= 12
+        seen = len(looks.shown)
+        rounds.on_notice(stub, notice)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(looks.shown) == seen + 1, "after a pause at once"

@@ -21,7 +21,7 @@ from channels.errors import (
     SignerError,
     UnprovedPeerError,
 )
-from channels.peer import connections as connections_module
+from channels.peer import network as network_module
 from channels.peer import session as session_module
 from channels.peer.connections import LONGEST_RETRY, Connections
 from channels.protocol import codec
@@ -29,6 +29,7 @@ from channels.protocol import messages as m
 from channels.protocol.eip712 import Address
 from channels.protocol.signing import LocalSigner, Signable, Signature
 from channels.transport import Link, LinkLimits, ServerTls, connect, dial_tls, serve
+from channels.transport.streams import EagerStream, TlsStream
 from tests.chain.world import World
 from tests.peer.world import PATIENCE, Pair, open_channel, trade, trading
 
@@ -49,7 +50,7 @@ def streams_of(pair: Pair) -> list[trio.abc.Stream]:
 async def test_tcp_goes_over_tls_1_3(listen: str, world: World, tmp_path: Path) -> None:
     async with trading(world, tmp_path, listen=listen) as pair:
         versions = [
-            stream.version() for stream in streams_of(pair) if isinstance(stream, trio.SSLStream)
+            stream.tls.version() for stream in streams_of(pair) if isinstance(stream, TlsStream)
         ]
         assert versions == ["TLSv1.3", "TLSv1.3"]
         await trade(pair.alice)
@@ -58,14 +59,14 @@ async def test_tcp_goes_over_tls_1_3(listen: str, world: World, tmp_path: Path) 
 
 async def test_unix_sockets_go_without(world: World, tmp_path: Path) -> None:
     async with trading(world, tmp_path, listen=f"unix:{tmp_path}/bob") as pair:
-        assert [type(stream) for stream in streams_of(pair)] == [trio.SocketStream] * 2
+        assert [type(stream) for stream in streams_of(pair)] == [EagerStream] * 2
         await trade(pair.alice)
         await pair.settled()
 
 
 async def test_tls_can_be_left_out_by_both(world: World, tmp_path: Path) -> None:
     async with trading(world, tmp_path, alice={"tls": False}, bob={"tls": False}) as pair:
-        assert [type(stream) for stream in streams_of(pair)] == [trio.SocketStream] * 2
+        assert [type(stream) for stream in streams_of(pair)] == [EagerStream] * 2
         await trade(pair.alice)
         await pair.settled()
 
@@ -202,7 +203,7 @@ async def test_a_counterparty_that_is_away_is_tried_ever_less_often(
 
         async def __aexit__(self, *_: object) -> None: ...
 
-    monkeypatch.setattr(connections_module, "connect", NobodyThere)
+    monkeypatch.setattr(network_module, "connect", NobodyThere)
     delays = await _delays(attempts)
     ceilings = [min(0.25 * 2**n, LONGEST_RETRY) for n in range(len(delays))]
     assert len(delays) > 10
@@ -226,7 +227,7 @@ async def test_after_a_good_connection_it_is_tried_soon(
         async with Link(ours, remote=address) as link:
             yield link
 
-    monkeypatch.setattr(connections_module, "connect", silent)
+    monkeypatch.setattr(network_module, "connect", silent)
     for delay in await _delays(attempts):
         assert 60.125 <= delay <= 60.26
 
@@ -256,7 +257,7 @@ class _Setup:
 
     signer = LocalSigner(b"\x01" * 32)
     limits = LinkLimits()
-    tls = True
+    network = network_module.SocketNetwork()
 
     class chain:  # noqa: N801
         domain = None

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
+import trio
 
-from channels.errors import InvalidValueError
+from channels.errors import InvalidValueError, RejectedError
+from channels.peer.credit_policy import CreditPolicy
 from channels.peer.desk_news import SettlementOverdue
-from channels.peer.settling import SettlementPolicy
-from channels.protocol.changes import Settlement
-from channels.protocol.effects import ChangeConfirmed, ChangeRejected
+from channels.peer.settling import SettlementPolicy, Settling
+from channels.peer.waiting import Outcomes
+from channels.protocol.changes import Settlement, marks_of
+from channels.protocol.channel import Phase
+from channels.protocol.effects import (
+    ChangeConfirmed,
+    ChangeRejected,
+    ProposalLapsed,
+    RecordedOnChain,
+)
+from channels.protocol.types import Party
 from tests.chain.world import World
+from tests.peer.test_credit_rules import Line
 from tests.peer.world import FEED, FEED_NAME, HOUR, UNIT, WAD, Desk, put, trade, trading
+from tests.protocol.build import EXPIRY
+from tests.protocol.world import opened
 
 BY_ITSELF = {"settlement": SettlementPolicy()}
 
@@ -54,8 +69,43 @@ async def test_settling_by_hand_what_is_settled_already(world: World, tmp_path: 
         confirmed = await pair.channel.settle(FEED_NAME, expiry, 3_000 * WAD)
         again = await pair.channel.settle(FEED_NAME, expiry, 3_000 * WAD)
         assert again == confirmed
-        with pytest.raises(InvalidValueError, match="no position"):
+        with pytest.raises(InvalidValueError, match="settled already, at 3000"):
             await pair.channel.settle(FEED_NAME, expiry, 2_999 * WAD)
+        with pytest.raises(InvalidValueError, match="no position"):
+            await pair.channel.settle(FEED_NAME, expiry - HOUR, 3_000 * WAD)
+
+
+@pytest.mark.parametrize("credit", [None, CreditPolicy()])
+async def test_by_hand_and_by_itself_on_both_sides_at_once(
+    world: World, tmp_path: Path, credit: CreditPolicy | None
+) -> None:
+    """One settlement, and everybody who asked for it is told of that one."""
+    everything = {"settlement": SettlementPolicy(patience=0), "credit": credit}
+    async with trading(world, tmp_path, alice=everything, bob=everything) as pair:
+        done = await trade(pair.alice)
+        expiry = done.legs[0].expiry
+        pair.a.market.spot = pair.b.market.spot = 2_990 * WAD
+        confirmed: list[ChangeConfirmed] = []
+
+        async def by_hand(desk: Desk) -> None:
+            await desk.channel.wait_for_head(expiry)
+            confirmed.append(await desk.channel.settle(FEED_NAME, expiry, 2_990 * WAD))
+
+        async with trio.open_nursery() as nursery:
+            for desk in (pair.alice, pair.bob, pair.alice, pair.bob):
+                nursery.start_soon(by_hand, desk)
+            nursery.start_soon(partial(pair.travel, to=expiry + 12))
+        ours, _ = await pair.settled()
+        assert len({(each.nonce, each.proposal) for each in confirmed}) == 1
+        assert ours.portfolio.positions == ()
+        assert ours.portfolio.net_to_b == done.premium - 10 * UNIT
+
+
+def test_what_the_chain_recorded_is_settled_too() -> None:
+    settlement = Settlement(feed=FEED, expiry=HOUR, price=WAD)
+    outcomes = Outcomes()
+    outcomes.tell(RecordedOnChain(nonce=7, change=settlement))
+    assert outcomes.settled[FEED, HOUR].nonce == 7
 
 
 async def test_every_expiry_one_after_the_other(world: World, tmp_path: Path) -> None:
@@ -125,6 +175,48 @@ async def test_an_unknown_price_is_told_after_the_grace(world: World, tmp_path: 
         await pair.travel(to=expiry + 12)
         await pair.travel(to=expiry + 600)
         assert (await pair.alice.told(SettlementOverdue)).text == "we do not know the price yet"
+
+
+@pytest.mark.parametrize(("overtaken", "again"), [(False, Phase.IDLE), (True, Phase.PROPOSED)])
+async def test_what_another_change_overtook_is_proposed_again_at_once(
+    overtaken: bool, again: Phase
+) -> None:
+    """What lapsed by itself has a retry's time to wait."""
+    here = opened()
+    here.trade(Party.A)
+    here.mine(EXPIRY - here.chain.time)
+    line = Line(here.alice.channel)
+    settling = Settling(
+        policy=SettlementPolicy(),
+        source=Source(2_950 * WAD),
+        marks_for=lambda channel: marks_of(channel.portfolio),
+        tell=lambda *_: None,
+    )
+    runner: Any = line
+    await settling.look(runner)
+    assert line.channel.phase is Phase.PROPOSED
+    line.channel = here.alice.channel
+    settling.on_notice(runner, ProposalLapsed(nonces=(3,), overtaken=overtaken))
+    await settling.look(runner)
+    assert line.channel.phase is again
+
+
+async def test_a_remark_made_before_the_expiry_is_judged_by_the_market_then(
+    world: World, tmp_path: Path
+) -> None:
+    """It crosses the settlement of the side whose clock is past the expiry: a refusal ties both."""
+    async with trading(world, tmp_path) as pair:
+        expiry = (await trade(pair.alice)).legs[0].expiry
+        pair.a.market.spot = pair.b.market.spot = 2_800 * WAD
+        await pair.travel(to=expiry + 5)
+        series = {each.series for each in pair.channel.portfolio.positions}
+        marks = attrs.evolve(pair.a.market.marks(series), marked_at=expiry - 1)
+        wrong = attrs.evolve(marks, spots={FEED: 2_700 * WAD})
+        with pytest.raises(RejectedError, match="MARKS"):
+            await pair.channel.remark(wrong)
+        await pair.channel.remark(marks)
+        _, theirs = await pair.settled()
+        assert theirs.portfolio.spots[0].price == 2_800 * WAD
 
 
 @pytest.mark.parametrize("wrong", [{"retry": 0}, {"patience": -1}, {"grace": 0}])

@@ -10,8 +10,9 @@ import trio
 from channels.errors import InvalidValueError, MarginError, RejectedError
 from channels.protocol.calls import DisputeFor
 from channels.protocol.channel import Phase
-from channels.protocol.effects import DisputeSeen, WithdrawalPaid
+from channels.protocol.effects import ChangeRejected, DisputeSeen, WithdrawalPaid
 from channels.protocol.eip712 import keccak
+from channels.protocol.events import RequestWithdrawal
 from channels.protocol.facts import OnChainPhase
 from channels.protocol.signing import check_signature
 from channels.protocol.types import Party
@@ -88,6 +89,23 @@ async def test_stale_marks_are_refreshed_first_or_refused(world: World, tmp_path
         pair.a.market.spot = 3_300 * WAD
         await paid_out(pair, UNIT)
         assert pair.channel.portfolio.spots[0].price == 3_300 * WAD
+
+
+async def test_attack_withdrawal_before_what_has_expired_is_settled(
+    world: World, tmp_path: Path
+) -> None:
+    """Alice has sold puts, and the spot fell before they expired: no mark says so yet."""
+    async with trading(world, tmp_path) as pair:
+        expiry = (await trade(pair.alice, -10)).legs[0].expiry
+        await pair.travel(to=expiry + 12)
+        pair.b.market.spot = 1_000 * WAD
+        spare = pair.channel.equity - pair.channel.margin
+        with pytest.raises(InvalidValueError, match="settle"):
+            await pair.channel.withdraw(spare)
+        await pair.channel._runner.feed(RequestWithdrawal(ours=spare, theirs=0))
+        rejected = await pair.alice.told(ChangeRejected)
+        assert rejected.text == "settle what has expired first"
+        assert await world.token.balance(world.deployment.adjudicator) == 2 * DEPOSIT
 
 
 async def test_a_delegate_disputes_in_our_name(world: World, tmp_path: Path) -> None:

@@ -17,20 +17,13 @@ from channels.chain import OracleDomain
 from channels.chain.jobs import JobFinal, JobMined
 from channels.dispute import Duty, open_monitor
 from channels.prices import AttestationSource
-from channels.pricing import close_out_value
 from channels.protocol.facts import OnChainPhase
 from channels.protocol.terms import channel_id
 from channels.protocol.types import Party
 from channels.storage import open_store
-from tests.chain.world import FEED, FUNDS, World, embedded_world
+from tests.chain.world import FEED, World, embedded_world
 from tests.dispute.test_end_to_end import PATIENCE, until_done, until_finished
-from tests.dispute.test_margin_end_to_end import (
-    DEPOSIT,
-    RISK,
-    UNIT,
-    disputed,
-    spots,
-)
+from tests.dispute.test_margin_end_to_end import check_close_out, disputed
 from tests.prices.world import Attesters
 
 MINUTE = 60
@@ -91,18 +84,4 @@ async def test_the_price_falls_and_who_is_short_is_closed_out(world: World, tmp_
         await until_done(monitor, Duty.CLOSE_OUT)
         assert (await alice.view(identity)).phase is OnChainPhase.CLOSED
         await until_finished(world, monitor)
-
-    value = close_out_value(
-        portfolio.positions,
-        spots(2_250),
-        {each.feed: each for each in RISK},
-        UNIT,
-        marked_at=portfolio.marked_at,
-        at=cure_end,
-        called=Party.B.sign,
-    )
-    penalty = portfolio.margin_b * terms.default_penalty_bps // 10_000
-    paid_a = DEPOSIT - portfolio.net_to_b + value + penalty
-    assert DEPOSIT < paid_a < 2 * DEPOSIT
-    assert await world.token.balance(world.a.address) == FUNDS - DEPOSIT + paid_a
-    assert await world.token.balance(world.b.address) == FUNDS + DEPOSIT - paid_a
+    await check_close_out(world, terms, portfolio, price=2_250, at=cure_end)

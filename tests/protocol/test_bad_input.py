@@ -56,6 +56,7 @@ from tests.protocol.build import (
     WAD,
     make_leg,
     make_opening,
+    make_terms,
     make_trade,
     place,
     spare,
@@ -609,12 +610,48 @@ def test_an_affirmation_of_the_wrong_parity_or_too_low(world: World) -> None:
 
 
 def test_an_affirmation_beyond_what_may_be_in_flight(world: World) -> None:
-    """F at 2 and maxInFlight 16: 18 is the last nonce of B that A may confirm."""
+    """F at 2 and maxInFlight 16: 18 is the last that A may sign, and kept for a void."""
     nonce = world.propose(A)
-    accept = _accept_for(world, nonce, affirmation_nonce=20)
-    refused(world.alice, accept, BadNonceError, "affirmation of 3 at 20")
-    world.alice.handle(_accept_for(world, nonce, affirmation_nonce=18))
-    assert world.alice.channel.ledger.nonce == 18
+    for wrong in (18, 20):
+        accept = _accept_for(world, nonce, affirmation_nonce=wrong)
+        refused(world.alice, accept, BadNonceError, f"affirmation of 3 at {wrong}")
+    world.alice.handle(_accept_for(world, nonce, affirmation_nonce=16))
+    assert world.alice.channel.ledger.nonce == 16
+
+
+def test_attack_late_accept_that_leaves_no_nonce_for_the_void(world: World) -> None:
+    """Affirmed as high as may be in flight, too late: A would owe a void that rule 2 forbids."""
+    nonce = world.propose(A)
+    highest = world.alice.channel.ledger.nonce + world.alice.channel.terms.max_in_flight
+    accept = _accept_for(world, nonce, affirmation_nonce=highest)
+    world.disconnect()
+    world.mine(60, blocks=3, censor=True)
+    world.deliver(A, encode(accept))
+    world.mine(60, blocks=6, censor=True)
+    assert world.alice.phase is Phase.IDLE
+    assert world.propose(A) > nonce
+
+
+def test_a_void_is_left_after_the_highest_honest_affirmation() -> None:
+    """Silence has used up all nonces but the last two: the Accept comes late, the void fits."""
+    world = World(make_opening(terms=make_terms(max_in_flight=8))).open()
+    for unanswered in (1, 3):
+        assert world.propose(A) == unanswered
+        world.disconnect()
+        world.wait_out_box(censor=True)
+        world.reconnect()
+        world.wires[B].clear()
+    assert world.propose(A) == 5
+    world.deliver_all()
+    world.answer(B)
+    world.disconnect()
+    world.mine(60, blocks=5, censor=True)
+    world.reconnect()
+    world.deliver_all()
+    world.mine(60, blocks=2, censor=True)
+    world.deliver_all()
+    assert world.phases == [Phase.IDLE, Phase.IDLE]
+    assert world.alice.channel.ledger.nonce == world.bob.channel.ledger.nonce == 7
 
 
 def test_an_accept_without_affirmation(world: World) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from channels.errors import SchemaVersionError, StorageError
 from channels.protocol import events as e
-from channels.protocol.channel import Channel, Mode, Phase, Recovery
+from channels.protocol.channel import Channel, Contributed, Mode, Phase, Recovery
 from channels.protocol.effects import Deed
 from channels.protocol.halts import Cause, Halt
 from channels.protocol.records import (
@@ -23,13 +23,14 @@ from channels.protocol.records import (
     RECORD_VERSION,
     _from_version_2,
     decode_channel,
+    decode_journal_deposit,
     decode_journal_entry,
     decode_journal_stands,
     encode_channel,
     encode_journal_entry,
 )
 from channels.protocol.types import Party
-from tests.protocol.build import make_draft, make_leg, make_trade
+from tests.protocol.build import DEPOSIT, make_draft, make_leg, make_trade
 from tests.protocol.test_machine_table import SCENES, Scene
 from tests.protocol.world import opened
 
@@ -98,7 +99,7 @@ CHANNELS = dict(both_channels())
 
 def without_chain(channel: Channel) -> Channel:
     """What the chain says is read again after a start, never from the store."""
-    return attrs.evolve(channel, head=None, view=None, final_view=None)
+    return attrs.evolve(channel, head=None, view=None, final_view=None, now=None)
 
 
 @pytest.mark.parametrize("name", CHANNELS)
@@ -122,9 +123,9 @@ def test_no_module_path_is_stored() -> None:
         assert b"State" not in record
 
 
-@pytest.mark.parametrize("version", [0, 5, 255, -1, None, "1", 1.0, True, [1]])
+@pytest.mark.parametrize("version", [0, 6, 255, -1, None, "1", 1.0, True, [1]])
 def test_other_versions(version: object) -> None:
-    assert (RECORD_VERSION, JOURNAL_VERSION) == (4, 2)
+    assert (RECORD_VERSION, JOURNAL_VERSION) == (5, 3)
     for record, decode in (
         (encode_channel(CHANNELS["IDLE of A"]), decode_channel),
         (encode_journal_entry(Deed.FULL, (), CHANNELS["IDLE of A"]), decode_journal_entry),
@@ -145,10 +146,11 @@ SAVED = json.loads((Path(__file__).parent / "saved" / "channels-v1.json").read_t
 def test_version_1_reads_as_what_was_written(name: str) -> None:
     """The same scene written today, but for the halt, whose cause version 1 did not know.
 
-    And but for a recovery: nobody had been asked yet, and nothing was taken from the outbox.
+    And but for a recovery: nobody had been asked yet, and nothing was taken from the outbox. What
+    the journal knows of deposits it did not say.
     """
     read = decode_channel(bytes.fromhex(SAVED[name]))
-    expected = without_chain(CHANNELS[name])
+    expected = attrs.evolve(without_chain(CHANNELS[name]), contributed=None)
     if expected.phase is Phase.RECOVERING:
         assert read.recovery == Recovery(leads=True)
         read = attrs.evolve(read, recovery=expected.recovery, outbox=expected.outbox)
@@ -286,8 +288,8 @@ def test_a_version_2_quote_is_all_or_none() -> None:
 @pytest.mark.parametrize("name", ["ACCEPTED of B", "RECOVERING of A", "IDLE of A"])
 def test_a_version_3_record_knows_no_recovery(name: str) -> None:
     """Version 3 wrote neither the recovery, its last field, nor the time for one, its timing's."""
-    channel = CHANNELS[name]
-    _, agreed, *moving, _ = msgpack.unpackb(encode_channel(channel))
+    channel = attrs.evolve(CHANNELS[name], contributed=None)
+    _, agreed, *moving, _, _ = msgpack.unpackb(encode_channel(channel))
     *before, (slot, box, void_grace, _) = msgpack.unpackb(agreed)
     timing = [slot, box, void_grace]
     old = msgpack.packb([3, msgpack.packb([*before, timing]), *moving])
@@ -298,10 +300,26 @@ def test_a_version_3_record_knows_no_recovery(name: str) -> None:
     assert rest == without_chain(channel)
 
 
+def test_a_version_4_record_knows_of_no_deposits() -> None:
+    channel = CHANNELS["IDLE of A"]
+    assert channel.contributed == Contributed(a=DEPOSIT, b=DEPOSIT)
+    _, *fields, _ = msgpack.unpackb(encode_channel(channel))
+    read = decode_channel(msgpack.packb([4, *fields]))
+    assert read == attrs.evolve(without_chain(channel), contributed=None)
+
+
+def test_a_journal_entry_of_version_2_tells_of_no_deposit() -> None:
+    channel, paid_in = CHANNELS["IDLE of A"], Contributed(a=5, b=0)
+    body = encode_journal_entry(Deed.DEPOSITED, (), channel, paid_in=paid_in)
+    assert decode_journal_deposit(body) == paid_in
+    old = msgpack.packb([2, *msgpack.unpackb(body)[1:-1]])
+    assert decode_journal_deposit(old) is None
+
+
 def test_a_journal_entry_of_version_1() -> None:
     channel = CHANNELS["ACCEPTED of B"]
     item = msgpack.unpackb(encode_journal_entry(Deed.MODE, channel.ledger.entries, channel))
-    old = msgpack.packb([1, *item[1:-1]])
+    old = msgpack.packb([1, *item[1:-2]])
     assert decode_journal_entry(old) == (Deed.MODE, channel.phase, channel.ledger.entries)
     assert decode_journal_stands(old) is None
 

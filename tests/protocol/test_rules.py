@@ -68,6 +68,7 @@ def around(
     max_in_flight: int = 16,
     highest_mine: int | None = None,
     recovering: bool = False,
+    fresh: bool = True,
 ) -> Circumstances:
     """F at nonce 10 with the empty portfolio P0, and these entries above it."""
     own = [each.nonce for each in entries if each.mine is not None]
@@ -87,6 +88,7 @@ def around(
         disputed=disputed,
         within_limits=within,
         recovering=recovering,
+        head_is_fresh=fresh,
     )
 
 
@@ -229,6 +231,16 @@ class TestRule3:
     def test_a_countersigned_void_carries_gs_portfolio(self) -> None:
         passes(Candidate(value=permanent(12, P0)), around(theirs(permanent(12, P0))))
         refuses(3, Candidate(value=permanent(12, P1)), around(theirs(permanent(12, P1))))
+
+    def test_what_governs_is_not_known_on_an_old_head(self) -> None:
+        void = Candidate(value=permanent(12, P0))
+        refuses(3, void, around(theirs(permanent(12, P0)), fresh=False))
+        accepted = (both(state(11, P1)), theirs(permanent(12, P1)))
+        refuses(3, Candidate(value=permanent(12, P1)), around(*accepted, fresh=False))
+
+    def test_an_old_head_keeps_nobody_from_signing_first(self) -> None:
+        passes(Candidate(value=permanent(11, P0)), around(fresh=False))
+        passes(Candidate(value=state(11, P1)), around(fresh=False))
 
     def test_a_countersigned_affirmation_carries_gs_portfolio(self) -> None:
         accepted = (both(state(11, P1)), theirs(permanent(12, P1)))

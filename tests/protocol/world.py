@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
@@ -55,6 +55,8 @@ from tests.protocol.build import (
     make_trade,
 )
 
+N = TypeVar("N")
+
 DRIVEN: set[tuple[Phase, type]] = set()
 """Every (phase, event type) that a step answered without an error, in this process."""
 
@@ -65,7 +67,10 @@ def _view(opening: Opening) -> ChannelView:
 
 @attrs.frozen(kw_only=True)
 class Block:
-    """One block of the model chain, and the channel's storage in it."""
+    """One block of the model chain, and the channel's storage in it.
+
+    ``paid_out`` is what withdrawals have paid up to it, base units.
+    """
 
     number: int
     hash: bytes
@@ -73,6 +78,7 @@ class Block:
     timestamp: int
     view: ChannelView
     mined: tuple[tuple[bytes, Transaction], ...] = ()
+    paid_out: int = 0
 
 
 @attrs.frozen
@@ -126,7 +132,7 @@ class ModelChain:
         """A block ``seconds`` later with all that waits, but for the keys left out."""
         parent, timestamp = self.head, self.head.timestamp + seconds
         view = self._aged(parent.view, timestamp)
-        kept, mined = set(leave), []
+        kept, mined, paid_out = set(leave), [], parent.paid_out
         for name in [] if censor else list(self.mempool):
             if name in kept:
                 continue
@@ -137,6 +143,9 @@ class ModelChain:
             else:
                 view = after
                 mined.append((name, transaction))
+                if isinstance(transaction.call, calls.Withdraw):
+                    paid = transaction.call.withdrawal
+                    paid_out += paid.amount_a + paid.amount_b
         block = Block(
             number=parent.number + 1,
             hash=b"%d-%d" % (parent.number + 1, self._forks),
@@ -144,6 +153,7 @@ class ModelChain:
             timestamp=timestamp,
             view=view,
             mined=tuple(mined),
+            paid_out=paid_out,
         )
         self.blocks.append(block)
         self.final = max(self.final, len(self.blocks) - 1 - self.lag)
@@ -258,6 +268,7 @@ class ModelChain:
             for side in Party
         ):
             return None
+        self.recorded[state.nonce] = state
         return attrs.evolve(
             view,
             nonce=state.nonce,
@@ -287,7 +298,7 @@ class ModelChain:
 class Emitted:
     """A signature of ours that was stored or left the process."""
 
-    value: State | Closing
+    value: State | Closing | Withdrawal
     digest: bytes
     signature: Signature
     base: Portfolio
@@ -327,7 +338,7 @@ class Peer:
             Crashed: at the effect boundary that `crash_after` names.
         """
         before = self.channel
-        worked_out = step(before, event)
+        worked_out = step(before, event, now=self.world.chain.time)
         signatures = tuple(self._sign(each) for each in worked_out.sign)
         outcome = worked_out.finish(signatures)
         assert self.channel is before
@@ -340,7 +351,7 @@ class Peer:
                 base=before.ledger.portfolio,
             )
             for each, signature in zip(worked_out.sign, signatures, strict=True)
-            if isinstance(each.value, State | Closing)
+            if isinstance(each.value, State | Closing | Withdrawal)
         ]
         self._perform(outcome.channel, outcome, fresh)
         return outcome.effects
@@ -399,7 +410,7 @@ class Peer:
         """Take in the chain up to ``height``."""
         return self.handle(self.world.chain.seen(height))
 
-    def told(self, kind: type[Notice]) -> list[Notice]:
+    def told(self, kind: type[N]) -> list[N]:
         """Every notice of one kind so far."""
         return [each for each in self.notices if isinstance(each, kind)]
 

@@ -146,3 +146,13 @@ def test_a_folder_with_something_in_it_is_not_written_to(tmp_path: Path) -> None
     done = run("--days", "1", "--keep", tmp_path)
     assert done.exit_code == 1
     assert "is not empty" in done.output
+
+
+@pytest.mark.parametrize("option", ["--keep", "--csv", "--plot"])
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path, option: str) -> None:
+    (tmp_path / "file").write_text("")
+    place = tmp_path / "file" / "picture.svg"
+    done = run("--days", "1", "--makers", "1", "--takers", "1", option, place)
+    assert done.exit_code == 1
+    assert f"cannot write {tmp_path / 'file'}" in done.output
+    assert "name a place that can be written to" in done.output

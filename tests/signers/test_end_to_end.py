@@ -17,7 +17,7 @@ from channels.peer import PeerChannel
 from channels.protocol.effects import DisputeSeen
 from channels.protocol.eip712 import checksum
 from channels.protocol.signing import Signer, recover
-from channels.signers import DeadlineSigner, create_keystore, open_signer
+from channels.signers import create_keystore, open_signer
 from tests.chain.world import FUNDS, World, embedded_world
 from tests.peer.world import PATIENCE, Pair, open_channel, trade, trading
 from tests.signers.world import OTHER_SECRET, SECRET, Answer, RemoteKeys, serving
@@ -90,9 +90,10 @@ async def test_a_trade_signed_elsewhere_on_both_sides(
 
 
 async def test_a_key_that_hangs_does_not_keep_a_dispute_from_us(
-    world: World, tmp_path: Path
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Alice's signer goes silent in the middle of a trade; the chain's news still reaches her."""
+    monkeypatch.setattr("channels.peer.entry.SIGNATURES_IN_A_BOX", 60)  # 2 s each
     keys, asked = RemoteKeys(), trio.Event()
 
     async def hang(params: Any) -> Answer:
@@ -100,16 +101,18 @@ async def test_a_key_that_hangs_does_not_keep_a_dispute_from_us(
         await trio.sleep_forever()
         raise AssertionError
 
-    async with serving(keys) as url, open_signer(url) as remote:
-        signer = DeadlineSigner(remote, 2)
-        async with opened(world, tmp_path, signer, world.signer_b) as (pair, channel):
+    async with (
+        serving(keys) as url,
+        open_signer(url) as remote,
+        opened(world, tmp_path, remote, world.signer_b) as (pair, channel),
+    ):
+        await trade(pair.alice)
+        await pair.settled()
+        keys.on_sign = hang
+        with pytest.raises(SignerError, match="no signature within 2 seconds"):
             await trade(pair.alice)
-            await pair.settled()
-            keys.on_sign = hang
-            with pytest.raises(SignerError, match="no signature within"):
-                await trade(pair.alice)
-            assert asked.is_set()
-            await pair.bob.peer.channel(channel.channel_id).dispute()
-            seen = await pair.alice.told(DisputeSeen)
-            assert seen.recorded == channel.state.ledger.full.state.nonce
-            assert not seen.stale
+        assert asked.is_set()
+        await pair.bob.peer.channel(channel.channel_id).dispute()
+        seen = await pair.alice.told(DisputeSeen)
+        assert seen.recorded == channel.state.ledger.full.state.nonce
+        assert not seen.stale

@@ -6,7 +6,7 @@ import json
 import socket
 import struct
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from enum import Enum
 from random import Random
@@ -17,7 +17,12 @@ import h11
 import httpx
 import trio
 
-__all__ = ["Fault", "FaultProxy", "open_proxy"]
+__all__ = ["Ask", "Fault", "FaultProxy", "Lie", "as_of", "open_proxy"]
+
+Ask = Callable[[Any], Awaitable[Any]]
+"""Has the node answer a request."""
+Lie = Callable[[Any, Ask], Awaitable[Any]]
+"""Answers a request, with the node's help or without."""
 
 _AT_ONCE: Final = 65_536
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
@@ -42,6 +47,8 @@ class Fault(Enum):
     """The node does it; no answer ever comes."""
     STALE = "stale"
     """The node stays at a block of the past: everything later does not exist for it."""
+    LIE = "lie"
+    """Answered by a `Lie`."""
 
 
 class _HungUpError(Exception):
@@ -50,13 +57,18 @@ class _HungUpError(Exception):
 
 @attrs.define
 class FaultProxy:
-    """One endpoint: ``share`` of its requests meet ``fault``, chosen by ``rng``."""
+    """One endpoint: ``share`` of its requests meet ``fault``, chosen by ``rng``.
+
+    With ``methods``, of requests for these alone.
+    """
 
     node: httpx.AsyncClient
     rng: Random
     delay: float = 0.5
     fault: Fault = Fault.PASS
     share: float = 1.0
+    methods: frozenset[str] = frozenset()
+    lie: Lie | None = None
     port: int = 0
     met: Counter[Fault] = attrs.Factory(Counter)
     _newest: int | None = None
@@ -68,17 +80,30 @@ class FaultProxy:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
-    async def begin(self, fault: Fault, *, share: float = 1.0, behind: int = 0) -> None:
+    async def begin(
+        self,
+        fault: Fault,
+        *,
+        share: float = 1.0,
+        behind: int = 0,
+        methods: Collection[str] = (),
+        lie: Lie | None = None,
+    ) -> None:
         """Fail like this from now on; ``behind``: how many blocks a stale one has fallen back."""
         self.end()
         if fault is Fault.STALE:
             self._newest = max(0, await self._height() - behind)
         self.fault, self.share, self._over = fault, share, trio.Event()
+        self.methods, self.lie = frozenset(methods), lie
 
     def end(self) -> None:
         """Fail no more. Whoever still waits for a lost answer is hung up on."""
-        self.fault, self._newest = Fault.PASS, None
+        self.fault, self._newest, self.methods, self.lie = Fault.PASS, None, frozenset(), None
         self._over.set()
+
+    def turn_to(self, url: str) -> None:
+        """Stand in front of another node from now on."""
+        self.node.base_url = httpx.URL(url)
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
@@ -106,8 +131,9 @@ class FaultProxy:
     ) -> None:
         if self._held is not None:
             await self._held.wait()
-        fault = self.fault if self.rng.random() < self.share else Fault.PASS
-        over, newest = self._over, self._newest
+        struck = not self.methods or json.loads(body)["method"] in self.methods
+        fault = self.fault if struck and self.rng.random() < self.share else Fault.PASS
+        over, newest, lie = self._over, self._newest, self.lie
         self.met[fault] += 1
         if fault is Fault.DROP:
             raise _HungUpError
@@ -115,7 +141,10 @@ class FaultProxy:
             await stream.send_all(_response(connection, b"slow down", 429))
             return
         if fault is Fault.STALE and newest is not None:
-            answer = json.dumps(await self._stale(json.loads(body), newest)).encode()
+            newest = min(newest, await self._height())
+            answer = json.dumps(await as_of(newest, json.loads(body), self._call)).encode()
+        elif fault is Fault.LIE and lie is not None:
+            answer = json.dumps(await lie(json.loads(body), self._call)).encode()
         else:
             answer = await self._ask(body)
         if fault is Fault.LOST:
@@ -140,18 +169,19 @@ class FaultProxy:
         request = {"jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber", "params": []}
         return int((await self._call(request))["result"], 16)
 
-    async def _stale(self, request: Any, newest: int) -> Any:
-        if isinstance(request, list):
-            return [await self._stale(each, newest) for each in request]
-        if request["method"] == "eth_blockNumber":
-            return {"jsonrpc": "2.0", "id": request["id"], "result": hex(newest)}
-        newest = min(newest, await self._height())
-        moving = ("latest", "pending")
-        params = [hex(newest) if each in moving else each for each in request["params"]]
-        answer = await self._call({**request, "params": params})
-        if "result" in answer:
-            answer["result"] = _without_later(answer["result"], newest)
-        return answer
+
+async def as_of(newest: int, request: Any, ask: Ask) -> Any:
+    """The answer of a node whose newest block is this one."""
+    if isinstance(request, list):
+        return [await as_of(newest, each, ask) for each in request]
+    if request["method"] == "eth_blockNumber":
+        return {"jsonrpc": "2.0", "id": request["id"], "result": hex(newest)}
+    moving = ("latest", "pending")
+    params = [hex(newest) if each in moving else each for each in request["params"]]
+    answer = await ask({**request, "params": params})
+    if "result" in answer:
+        answer["result"] = _without_later(answer["result"], newest)
+    return answer
 
 
 def _without_later(result: Any, newest: int) -> Any:

@@ -231,7 +231,7 @@ class HostilePeer(RuleBasedStateMachine):
         if not offered:
             return
         value = offered[-1 - pick % len(offered)].value
-        if isinstance(value, Closing):
+        if not isinstance(value, State):
             affirmation, nonce = None, 0
         else:
             nonce = B.next_nonce(self.alice.channel.ledger.highest_seen) + 2 * jump
@@ -358,6 +358,7 @@ class HostilePeer(RuleBasedStateMachine):
                 continue
             if value.nonce <= full.nonce or view.nonce > full.nonce:
                 continue
+            assert isinstance(value, State), "she is asked for no withdrawal here"
             meant = value.portfolio == full.portfolio or each.base == full.portfolio
             assert meant, f"bound at {value.nonce} to what does not follow from F"
             held = [(p.series, p.quantity) for p in value.portfolio.positions]

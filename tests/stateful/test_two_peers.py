@@ -8,7 +8,7 @@ either key ever made, also by incarnations that crashed:
   both accepted, or by none: a state both could have meant;
 - F never goes back; both F at one nonce are one state;
 - an honest peer could always file within maxInFlight of the newest state its key has signed;
-- its worst portfolio was covered when it signed;
+- its worst portfolio was covered when it signed, and so were both after every withdrawal;
 - cash is conserved;
 - once the link is quiet and heads advance, both come to rest in bounded time with the same F, and
   from there a change is possible still.
@@ -35,11 +35,12 @@ from channels.protocol.changes import Change, Remark
 from channels.protocol.channel import Channel, Mode, Phase
 from channels.protocol.facts import OnChainPhase
 from channels.protocol.machine import TABLE, Event
-from channels.protocol.types import Party, Portfolio, State
+from channels.protocol.types import Party, Portfolio, State, Withdrawal
 from tests.protocol.build import (
     DEPOSIT,
     FINALITY,
     STRIKE,
+    UNIT,
     WAD,
     is_covered,
     make_draft,
@@ -71,6 +72,8 @@ class Watched(World):
         assert self.signed.setdefault(key, emitted.digest) == emitted.digest, (
             f"{peer.side.name} signed two different things at nonce {value.nonce}"
         )
+        if isinstance(value, Withdrawal):
+            self._check_withdrawal(peer, value)
         if not isinstance(value, State) or value.permanent:
             return
         move = (emitted.base, value.portfolio)
@@ -80,6 +83,28 @@ class Watched(World):
             assert self.proposals[value.nonce] == move, "accepted on top of another F"
             self.accepted.append(move)
         self._check_margin(peer, emitted)
+
+    def _check_withdrawal(self, peer: Peer, value: Withdrawal) -> None:
+        """Signed on F alone, with nothing beside it, and both keep their initial margin."""
+        before = peer.channel
+        assert before.view is not None
+        assert before.final_view is not None
+        assert before.head is not None
+        portfolio = value.state.portfolio
+        assert portfolio == before.portfolio
+        for side in Party:
+            cash = min(before.view.contribution(side), before.final_view.contribution(side))
+            assert is_covered(portfolio, cash - value.amount(side), side), "not its to take out"
+        final, time = before.final_view.nonce, before.head.final_timestamp
+        beside = [
+            each.value.nonce
+            for each in peer.emitted
+            if each.value is not value
+            and each.value.nonce > final
+            and (each.value.nonce > before.ledger.nonce or not isinstance(each.value, State))
+            and (each.value.valid_until == 0 or each.value.valid_until >= time)
+        ]
+        assert beside == [], "a withdrawal beside what could still be recorded"
 
     def _check_margin(self, peer: Peer, emitted: Emitted) -> None:
         side, before = peer.side, peer.channel
@@ -250,6 +275,26 @@ class TwoPeers(RuleBasedStateMachine):
     def close(self, side: Party) -> None:
         self.drive(side, e.RequestClose(now=self.world.chain.time))
 
+    @rule(
+        side=SIDES,
+        ours=st.sampled_from([1, 20 * UNIT]),
+        theirs=st.sampled_from([0, 1, 20 * UNIT]),
+        far=st.integers(1, 5),
+    )
+    @precondition(lambda self: self.world.connected)
+    def withdraw(self, side: Party, ours: int, theirs: int, far: int) -> None:
+        """Asked for, heard, signed by the other, sent to the chain, mined: as far as that."""
+        self.talk()
+        self.drive(side, e.RequestWithdrawal(ours=ours, theirs=theirs))
+        if far > 1:
+            self.hear(side.other, 3)
+        if far > 2:
+            self.answer(side.other, 1, 0)
+        if far > 3:
+            self.hear(side, 3)
+        if far > 4:
+            self.mine(12, False, True)
+
     @rule(side=SIDES, number=st.integers(1, 3))
     def hear(self, side: Party, number: int) -> None:
         for _ in range(number):
@@ -363,13 +408,14 @@ class TwoPeers(RuleBasedStateMachine):
         final = chain.blocks[chain.final].view
         if final.nonce and final.phase is OnChainPhase.OPEN:
             self.world.check_settled(final.nonce, chain.recorded[final.nonce].portfolio)
+        left = 2 * DEPOSIT - chain.head.paid_out
         if chain.paid is not None:
-            assert sum(chain.paid.values()) == 2 * DEPOSIT
+            assert sum(chain.paid.values()) == left
             assert min(chain.paid.values()) >= 0
         view = chain.head.view
         if view.phase is OnChainPhase.OPEN:
             net = self.world.alice.channel.portfolio.net_to_b
-            assert sum(view.cash(side, net) for side in Party) == 2 * DEPOSIT
+            assert sum(view.cash(side, net) for side in Party) == left
 
     def _can_file(self, peer: Peer) -> None:
         chain, channel = self.world.chain, peer.channel

@@ -75,6 +75,32 @@ async def test_cancelled_in_the_queue_is_out_and_in_sqlite_is_in(tmp_path: Path)
     assert [scope.cancelled_caught for scope in scopes] == [False, False, True, False]
 
 
+async def test_a_shielded_commit_is_never_out(tmp_path: Path) -> None:
+    returned = []
+    scopes: list[trio.CancelScope] = []
+
+    async def commit(store: Store, value: int) -> None:
+        with trio.CancelScope() as own:
+            scopes.append(own)
+            await store.commit(record(value), shield=True)
+            returned.append(value)
+
+    async with open_store(tmp_path / "s.db", inline_below=0) as store:
+        gate = Gate(store)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(commit, store, 0)
+            await trio.to_thread.run_sync(gate.reached.wait, 10)
+            nursery.start_soon(commit, store, 1)  # queues
+            await trio.testing.wait_all_tasks_blocked()
+            for scope in scopes:
+                scope.cancel()
+            await trio.testing.wait_all_tasks_blocked()
+            assert returned == []
+            gate.opened.set()
+        assert sorted(returned) == [0, 1]
+        assert await stored(store) == {0, 1}
+
+
 @pytest.mark.parametrize("inline_below", [0, 60], ids=["thread", "inline"])
 async def test_outcomes_match_the_disk_whenever_cancelled(
     tmp_path: Path, inline_below: float

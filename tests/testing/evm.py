@@ -15,12 +15,15 @@ from pyrevm import EVM, BlockEnv
 
 from channels.chain.abi import Words, encode_arguments, encode_bytes, encode_words, selector
 from channels.chain.artifacts import load_artifact
+from channels.chain.events import decode_event
 from channels.chain.reverts import Revert, decode_revert
+from channels.chain.rpc import Log
 from channels.protocol.eip712 import Address, word
-from channels.protocol.facts import OnChainPhase
+from channels.protocol.facts import ChainEvent, OnChainPhase
 from channels.protocol.terms import Domain
 from channels.protocol.types import Party
 from channels.testing import ChannelRecord, Status
+from channels.testing.storage import NOWHERE
 
 FAKES: Final = {
     "FakeOracle": "contracts/test/utils/FakeOracle.sol",
@@ -64,6 +67,7 @@ class Contracts:
         engine = self._deploy(load_artifact("RiskEngine").creation)
         adjudicator = self._deploy(load_artifact("Adjudicator").creation + encode_words(engine))
         self.domain = Domain(chain_id=_CHAIN_ID, adjudicator=adjudicator)
+        self.events: tuple[ChainEvent, ...] = ()
         text = encode_bytes(TOKEN_NAME.encode())
         self.plain = self._deploy(
             load_artifact("TestToken").creation
@@ -91,13 +95,32 @@ class Contracts:
             RevertedError: it reverted.
         """
         target = self.domain.adjudicator if to is None else to
+        self.events = ()
         try:
-            return self._evm.message_call(_hex(sender), _hex(target), calldata=data, gas=_GAS)
+            answer = self._evm.message_call(_hex(sender), _hex(target), calldata=data, gas=_GAS)
         except RuntimeError as error:
             found = _OUTPUT.match(str(error))
             if found is None:
                 raise
             raise RevertedError(decode_revert(bytes.fromhex(found[1]))) from error
+        self.events = self._emitted(data)
+        return answer
+
+    def _emitted(self, data: bytes) -> tuple[ChainEvent, ...]:
+        """What the Adjudicator has just emitted, read as from a chain, at no place of one."""
+        assert self._evm.result is not None
+        logs = [
+            Log(
+                address=Address(bytes.fromhex(each.address[2:])),
+                topics=tuple(bytes.fromhex(topic[2:]) for topic in each.topics),
+                data=bytes(each.data[1]),
+                **NOWHERE,
+            )
+            for each in self._evm.result.logs
+        ]
+        ours = self.domain.adjudicator
+        decoded = [decode_event(each, data) for each in logs if each.address == ours]
+        return tuple(each for each in decoded if each is not None)
 
     def _view(self, data: bytes, to: Address | None = None) -> Words:
         target = self.domain.adjudicator if to is None else to

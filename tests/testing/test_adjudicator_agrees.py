@@ -1,7 +1,8 @@
 """The Adjudicator and its model, through the same random games, call by call.
 
-Compared after every call: whether it was accepted, its answer or the custom error with what the
-model knows of its arguments, storage of every channel, balances, claims, the count of disputes.
+Compared after every call: whether it was accepted, its answer and its events or the custom error
+with what the model knows of its arguments, storage of every channel, balances, claims, the count of
+disputes.
 
 ``OPTION_CHANNELS_FUZZ=1`` plays 5,000 games, different ones each time; ``-s`` shows how many calls
 of each kind were accepted.
@@ -118,8 +119,8 @@ def _clamped_equity(patch: pytest.MonkeyPatch) -> None:
 def _younger_marks(patch: pytest.MonkeyPatch) -> None:
     shortfall = Book.shortfall
 
-    def younger(book: Book, *rest: Any) -> None:
-        shortfall(attrs.evolve(book, marked_at=book.marked_at + HOUR), *rest)
+    def younger(book: Book, *rest: Any) -> tuple[int, int]:
+        return shortfall(attrs.evolve(book, marked_at=book.marked_at + HOUR), *rest)
 
     patch.setattr(Book, "shortfall", younger)
 

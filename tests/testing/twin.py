@@ -120,6 +120,7 @@ class Twin:
         if expected.accepted:
             assert found.accepted, f"{kind}: accepted by the model, {found.refusals[0]}"
             assert found.answer == expected.answer, f"{kind}: {found} {expected}"
+            assert self.model.take_events() == self.contracts.events, kind
             self.accepted[kind] += 1
             self.effective[kind] += found.answer != 0
         else:

@@ -13,11 +13,22 @@ from channels.protocol.watching import Appointment
 from channels.tower.content import Content
 from channels.tower.intake import Account, IntakePolicy, check_offer, signer_of
 from channels.tower.kept import Holding, Kept
-from tests.dispute.build import DOMAIN, ID, SIGNERS, T0, TERMS, co_signed, make_head, make_view
+from tests.dispute.build import (
+    DOMAIN,
+    ID,
+    SIGNERS,
+    T0,
+    TERMS,
+    co_signed,
+    make_head,
+    make_view,
+    place,
+)
 
 ALICE = SIGNERS[Party.A]
 BUDGET = 10**16
 POLICY = IntakePolicy()
+DELEGATE = place("gas account")
 
 
 def offer(
@@ -67,6 +78,7 @@ def check(
         account=account or Account(),
         head=make_head(time),
         policy=policy,
+        delegate=DELEGATE,
     )
     return customer
 
@@ -87,6 +99,7 @@ def open_view(**changes: Any) -> ChannelView:
 __all__ = [
     "ALICE",
     "BUDGET",
+    "DELEGATE",
     "POLICY",
     "check",
     "co_signed",

@@ -43,6 +43,7 @@ def config(folder: Path, more: str = "") -> Path:
 def test_a_configuration_is_read(tmp_path: Path) -> None:
     more = (
         'finality = 12\nbook = "other.db"\nwebhook = "https://pager"\n'
+        'lanes = ["env:SECOND", "keystore:third.json"]\n'
         "[policy]\nbeat_every = 7\nrank = 2\n"
         '[intake]\nquota = 5\nshare = "1/20"\nprepaid = "1000000000000000000"\n'
         f'[prepaid]\n"{ADDRESS}" = "20"\n[value]\n"{ADDRESS}" = "2.5"\n'
@@ -51,6 +52,7 @@ def test_a_configuration_is_read(tmp_path: Path) -> None:
     assert found.rpc == ("http://one", "http://two")
     assert found.finality == Finality.depth(12)
     assert found.signer == f"keystore:{tmp_path}/receipts.json"
+    assert found.lanes == ("env:SECOND", f"keystore:{tmp_path}/third.json")
     assert (found.book, found.jobs) == (tmp_path / "other.db", tmp_path / "jobs.db")
     assert (found.policy.beat_every, found.policy.rank) == (7, 2)
     intake = found.policy.intake

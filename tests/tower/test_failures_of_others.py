@@ -15,6 +15,7 @@ import trio
 
 from channels.chain import Finality, LocalAccount
 from channels.chain.accounts import UnsignedTransaction
+from channels.chain.fees import Urgency
 from channels.chain.heads import ChainUpdate
 from channels.dispute import AlertCode
 from channels.dispute.ports import UpdateLike
@@ -61,11 +62,11 @@ class Stubborn(BudgetedChain):
 
     refused: ClassVar[list[bytes]] = []
 
-    async def submit(self, call: Call, *, key: bytes) -> None:
+    async def submit(self, call: Call, *, key: bytes, urgency: Urgency | None = None) -> None:
         if len(self.refused) < 3:
             self.refused.append(key)
             raise EndpointError("429 too many requests")
-        await super().submit(call, key=key)
+        await super().submit(call, key=key, urgency=urgency)
 
 
 async def test_a_refused_transaction_deletes_no_appointment(world: World, tmp_path: Path) -> None:
@@ -367,9 +368,9 @@ class MortalAccount(LocalAccount):
 class MortalChain(BudgetedChain):
     death: Death
 
-    async def submit(self, call: Call, *, key: bytes) -> None:
+    async def submit(self, call: Call, *, key: bytes, urgency: Urgency | None = None) -> None:
         await self.death.at("before the job is stored")
-        await super().submit(call, key=key)
+        await super().submit(call, key=key, urgency=urgency)
         await self.death.at("after the job is stored")
 
 

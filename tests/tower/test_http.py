@@ -399,4 +399,4 @@ async def test_every_path_is_described_and_every_metric_is_told(
             used = set(re.findall(r"option_channels_tower_([a-z_]+)", shipped))
             assert {re.sub("_(total|bucket|sum|count)$", "", name) for name in used} <= known
         page = await http.get("/")
-        assert "nothing was missed" in page.text
+        assert "No new block for" in page.text

@@ -9,6 +9,7 @@ import pytest
 from eth_utils.crypto import keccak
 
 from channels.errors import AppointmentRefusedError
+from channels.protocol.codec import pack, unpack
 from channels.protocol.facts import OnChainPhase
 from channels.protocol.signing import LocalSigner, Signature
 from channels.protocol.terms import DisputeAuthorisation, channel_id
@@ -33,9 +34,10 @@ from tests.dispute.build import (
     place,
     put,
 )
-from tests.tower.build import ALICE, BUDGET, POLICY, check, kept_of, offer, open_view
+from tests.tower.build import ALICE, BUDGET, DELEGATE, POLICY, check, kept_of, offer, open_view
 
 STATE = co_signed(9)
+TERMS_ID = channel_id(DOMAIN, TERMS)
 BOXED = co_signed(12, valid_until=T0 + HOUR)
 
 
@@ -140,8 +142,66 @@ def test_duties_that_need_the_portfolio_need_it_in_clear() -> None:
     assert refused(wrong) == Refusal.RISK_WRONG
     assert check(offer(state, duties=margin, portfolio=packed, clear=True, risk=RISK))
     assert refused(offer(state, duties=16)) == Refusal.DUTIES_UNKNOWN
-    # What is not done is not promised.
-    assert refused(offer(state, duties=Duties.DISPUTE)) == Refusal.DUTIES_UNKNOWN
+
+
+def authorised(*, signer: LocalSigner = ALICE, silence: int = 0, **changes: object) -> Authorised:
+    value = DisputeAuthorisation(
+        channel_id=TERMS_ID, delegate=DELEGATE, min_nonce=9, valid_until=T0 + HOUR
+    )
+    value = attrs.evolve(value, **changes)  # type: ignore[arg-type]
+    return Authorised(
+        value=value, signature=signer.sign_digest(DOMAIN.digest(value)), silence=silence
+    )
+
+
+def test_a_dispute_is_filed_under_a_good_authorisation_alone() -> None:
+    def offered(authorisation: Authorised | None, nonce: int = 9) -> Holding:
+        return offer(co_signed(nonce), duties=Duties.DISPUTE, authorisation=authorisation)
+
+    assert check(offered(authorised()))
+    assert check(offered(authorised(silence=HOUR - 60)))
+    # At most so far behind the newest state as costs nothing.
+    assert check(offered(authorised(), nonce=9 + TERMS.max_in_flight))
+    wrong = [
+        offered(None),
+        offered(authorised(), nonce=10 + TERMS.max_in_flight),
+        offered(authorised(min_nonce=10)),
+        offered(authorised(signer=SIGNERS[Party.B])),
+        offered(authorised(delegate=place("somebody else"))),
+        offered(authorised(channel_id=bytes(32))),
+        offered(authorised(valid_until=T0)),
+        offered(authorised(valid_until=T0 + POLICY.longest_authorisation + 1)),
+        offered(authorised(silence=HOUR)),
+    ]
+    assert {refused(each) for each in wrong} == {Refusal.AUTHORISATION}
+
+
+def test_a_silence_begins_anew_with_every_appointment() -> None:
+    first = offer(STATE, duties=Duties.DISPUTE, authorisation=authorised(silence=600))
+    second = offer(STATE, sequence=2, duties=Duties.DISPUTE, authorisation=authorised(silence=60))
+    kept = Kept(customer=ALICE.address, pot=1).with_holding(first, heard=T0)
+    assert kept.filing is not None
+    assert (kept.filing.at, kept.due) == (T0 + 600, T0 + 600)
+    called = attrs.evolve(kept, called=T0 + 5)
+    assert called.due == T0 + 5
+    assert Kept.read(called.record) == called
+    again = called.with_holding(second, heard=T0 + 100)
+    assert (again.due, again.called) == (T0 + 160, 0)
+    silent = offer(STATE, duties=Duties.DISPUTE, authorisation=authorised())
+    assert Kept(customer=ALICE.address, pot=1).with_holding(silent, heard=T0).filing is None
+    unwanted = offer(STATE, authorisation=authorised(silence=600))
+    assert Kept(customer=ALICE.address, pot=1).with_holding(unwanted, heard=T0).due == 0
+
+
+def test_contents_and_records_of_the_version_before_disputes_still_load() -> None:
+    holding = offer(STATE, duties=Duties.DISPUTE, authorisation=authorised())
+    version, fields = unpack(holding.content)
+    before = pack([version - 1, [*fields[:-1], fields[-1][:-1]]])
+    assert Content.read(before) == holding.parts
+    assert Content.read(pack([version - 1, [*fields[:-1], None]])).authorisation is None
+    kept = kept_of(holding)
+    version, *stored = unpack(kept.record)
+    assert Kept.read(pack([version - 1, *stored[:-2]])) == kept
 
 
 def test_newer_means_a_higher_sequence_and_no_lower_nonce() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ class Stand:
     store: Store
     tower: Tower
     alerts: list[Alert]
+    patience: float = PATIENCE
 
     async def head(self) -> None:
         """Mine a block, and wait until the tower has taken it in."""
@@ -48,7 +49,7 @@ class Stand:
 
     async def caught_up(self) -> None:
         """Wait until the tower has taken in the newest block of all."""
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(self.patience):
             while True:
                 changed, taken = self.tower.lookout.changed, self.tower.lookout.taken
                 tip = await self.world.rpc.block()
@@ -63,7 +64,7 @@ async def tower_of(
     folder: Path,
     *,
     signer: Signer,
-    account: LocalAccount | None = None,
+    account: LocalAccount | Sequence[LocalAccount] | None = None,
     policy: TowerPolicy = POLICY,
     finality: int = 2,
     chain_class: Any = BudgetedChain,

@@ -24,6 +24,7 @@ from channels.errors import (
     RejectedError,
 )
 from channels.transport import Link, LinkLimits, Secured, connect, endpoints, serve
+from channels.transport.streams import EagerStream
 
 
 def _has_ipv6() -> bool:
@@ -98,8 +99,10 @@ async def test_small_frames_are_not_delayed() -> None:
         await link.receive()
 
     def nodelay(link: Link) -> int:
-        assert isinstance(link._stream, trio.SocketStream)
-        value = link._stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert isinstance(link._stream, EagerStream)
+        value = link._stream.transport_stream.socket.getsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY
+        )
         assert isinstance(value, int)
         return value
 

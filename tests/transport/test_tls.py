@@ -13,6 +13,7 @@ from cryptography import x509
 
 from channels.errors import FrameTruncatedError, LinkClosedError, PeerError, PeerTimeoutError
 from channels.transport import Link, LinkLimits, ServerTls, connect, dial_tls, serve
+from channels.transport.streams import TlsStream
 from tests.transport.test_endpoints import ADDRESSES, echo, eventually, exchanged
 
 TCP = ADDRESSES[:2]
@@ -33,9 +34,9 @@ async def test_frames_there_and_back_over_one_binding(address: str) -> None:
     ):
         assert await exchanged(link, bytes(65_536))
         assert await exchanged(link, b"x")
-        assert isinstance(link._stream, trio.SSLStream)
-        assert link._stream.version() == "TLSv1.3"
-        certificate = link._stream.getpeercert(binary_form=True)
+        assert isinstance(link._stream, TlsStream)
+        assert link._stream.tls.version() == "TLSv1.3"
+        certificate = link._stream.tls.getpeercert(binary_form=True)
     assert certificate is not None
     assert [link.binding, tls.binding] == bindings * 2 == [hashlib.sha256(certificate).digest()] * 2
     read = x509.load_der_x509_certificate(certificate)
@@ -72,8 +73,8 @@ async def test_no_session_is_ever_resumed() -> None:
         connect(server.address, wrap=dial_tls) as link,
     ):
         assert await exchanged(link, b"x")
-        assert isinstance(link._stream, trio.SSLStream)
-        session = link._stream.session
+        assert isinstance(link._stream, TlsStream)
+        session = link._stream.tls.session
         assert session is None or not session.has_ticket
 
 

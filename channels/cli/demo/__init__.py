@@ -19,8 +19,9 @@ from channels.cli.demo.market import MarketView
 from channels.cli.demo.report import ConsoleReport, JsonReport, Report
 from channels.cli.demo.scenario import Counterparty, Story
 from channels.cli.demo.stage import UNIT, Stage, open_stage
+from channels.cli.failing import failing
 from channels.dispute import open_monitor
-from channels.errors import BugError, ChannelsError
+from channels.errors import BugError
 from channels.peer import open_peer
 from channels.protocol.eip712 import Address
 from channels.protocol.signing import LocalSigner
@@ -186,25 +187,6 @@ def run_demo(*, market: Path | None, rpc: str | None, two_processes: bool, as_js
     """Play the demo; 0 if everything reconciles, else 1."""
     title = "option-channels demo" if market is None else f"option-channels demo: {market.name}"
     report: Report = JsonReport() if as_json else ConsoleReport(title, UNIT)
-    try:
+    with failing():
         balanced = trio.run(_play, market, rpc, two_processes, report)
-    except ChannelsError as error:
-        print(f"option-channels: {error}", file=sys.stderr)
-        return 1
-    except BaseExceptionGroup as group:
-        # Rich exits when nobody reads any more, as with `| head`: there is no one to tell either.
-        known, unknown = group.split((ChannelsError, SystemExit))
-        if unknown is not None or known is None:
-            raise
-        for each in _leaves(known):
-            if not isinstance(each, SystemExit):
-                print(f"option-channels: {each}", file=sys.stderr)
-        return 1
     return 0 if balanced else 1
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    found: list[BaseException] = []
-    for each in group.exceptions:
-        found.extend(_leaves(each) if isinstance(each, BaseExceptionGroup) else [each])
-    return found

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from channels.cli.desk.serving import serve
 from channels.cli.desk.setting_up import card, fund, init
 from channels.cli.desk.showing import greeks, margin, positions
-from channels.cli.desk.trading import close, open_channel, quote, serve, settle, trade
+from channels.cli.desk.trading import close, open_channel, quote, settle, trade
 from channels.cli.desk.watching import watch
 
 __all__ = ["COMMANDS"]

@@ -3,10 +3,11 @@
 ::
 
     home/
-      config.toml     chain, listening address, market, limits, where prices come from
+      config.toml     chain, listening address, market, limits, price sources, towers
       signer.json     encrypted session key: signs states
       wallet.json     encrypted account: owns deposits, pays for gas
       store.db        channels, journal, transactions, evidence
+      receipts.json   what towers have signed for
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from channels.prices import PriceSettings
 from channels.protocol.eip712 import Address, address, checksum
 from channels.units import to_wad
 
-__all__ = ["Card", "Home", "check_config", "read_home"]
+__all__ = ["Card", "Home", "TowerSettings", "check_config", "read_home"]
 
 _CARD: Final = re.compile(r"(0x[0-9a-fA-F]{40}):(0x[0-9a-fA-F]{40})@(.+)")
 _KEYS: Final[Mapping[str, tuple[type, ...]]] = {
@@ -36,10 +37,12 @@ _KEYS: Final[Mapping[str, tuple[type, ...]]] = {
     "signer": (str,),
     "wallet": (str,),
     "most_deposit": (str, int),
+    "least_peer_deposit": (str, int, float),
     "edge": (str,),
     "vol": (str,),
     "spots": (dict,),
     "prices": (dict,),
+    "towers": (dict,),
 }
 
 
@@ -76,6 +79,14 @@ class Card:
 
 
 @attrs.frozen(kw_only=True)
+class TowerSettings:
+    """``at``: address that signs for each tower, by URL; ``needed``: how many must have a state."""
+
+    at: Mapping[str, Address] = attrs.field(factory=dict)
+    needed: int = 1
+
+
+@attrs.frozen(kw_only=True)
 class Home:
     """A trader's folder and its configuration. Paths in it are relative to the folder."""
 
@@ -87,10 +98,12 @@ class Home:
     signer: str
     wallet: Path
     most_deposit: int
+    least_peer_deposit: str
     edge: str
     vol: str
     spots: Mapping[str, str]
     prices: PriceSettings = attrs.field(factory=PriceSettings)
+    towers: TowerSettings = attrs.field(factory=TowerSettings)
 
     @property
     def store(self) -> Path:
@@ -145,6 +158,7 @@ def check_config(text: str, folder: Path) -> Home:
         signer=_signer(folder, table["signer"]),
         wallet=_within(folder, table["wallet"]),
         most_deposit=_whole(path, table.get("most_deposit", 0)),
+        least_peer_deposit=_ratio(path, str(table.get("least_peer_deposit", "1"))),
         edge=_decimal(path, "edge", table.get("edge", "0.02")),
         vol=_decimal(path, "vol", table.get("vol", "0.60")),
         spots={
@@ -152,6 +166,7 @@ def check_config(text: str, folder: Path) -> Home:
             for feed, price in table.get("spots", {}).items()
         },
         prices=_prices(path, table.get("prices", {})),
+        towers=_towers(path, table.get("towers", {})),
     )
 
 
@@ -183,6 +198,13 @@ def _whole(path: Path, value: Any) -> int:
         raise InvalidValueError(f"{path}: most_deposit is a whole number of units") from None
 
 
+def _ratio(path: Path, text: str) -> str:
+    ratio = _decimal(path, "least_peer_deposit", text)
+    if to_wad(ratio) < 0:
+        raise InvalidValueError(f"{path}: least_peer_deposit is {text}; it is 0 or more")
+    return ratio
+
+
 def _prices(path: Path, table: Mapping[str, Any]) -> PriceSettings:
     attesters, test = table.get("attesters", []), table.get("test", False)
     if not set(table) <= {"attesters", "test"}:
@@ -195,6 +217,24 @@ def _prices(path: Path, table: Mapping[str, Any]) -> PriceSettings:
     if attesters and test:
         raise InvalidValueError(f"{path}: prices: either attesters or test")
     return PriceSettings(attesters=tuple(attesters), test=test)
+
+
+def _towers(path: Path, table: Mapping[str, Any]) -> TowerSettings:
+    at, needed = table.get("at", {}), table.get("needed", 1)
+    if not set(table) <= {"at", "needed"}:
+        raise InvalidValueError(f"{path}: settings of [towers]: at, needed")
+    if not isinstance(at, dict) or not isinstance(needed, int) or isinstance(needed, bool):
+        raise InvalidValueError(f'{path}: towers: at is a table of "URL" = "0x…", needed a number')
+    for url in at:
+        if not url.startswith(("http://", "https://")):
+            raise InvalidValueError(f"{path}: towers.at: {url!r} is no URL")
+    if at and not 1 <= needed <= len(at):
+        raise InvalidValueError(f"{path}: towers.needed is {needed}, of {len(at)} towers")
+    try:
+        towers = {url.rstrip("/"): address(str(signer)) for url, signer in at.items()}
+    except InvalidValueError as error:
+        raise InvalidValueError(f"{path}: towers.at: {error.args[0]}") from None
+    return TowerSettings(at=towers, needed=needed)
 
 
 def _decimal(path: Path, name: str, text: str) -> str:

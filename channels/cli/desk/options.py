@@ -1,4 +1,4 @@
-"""What all commands of a trader share: the folder, JSON, errors, and running under Trio."""
+"""What all commands of a trader share: the folder, JSON, and running under Trio."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import click
 import trio
 
-from channels.errors import ChannelsError
+from channels.cli.failing import failing, printable
 
-__all__ = ["as_json", "home_option", "printable", "run", "show"]
+__all__ = ["as_json", "home_option", "line", "run", "show"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,25 +36,14 @@ as_json = click.option(
 
 
 def run(command: Callable[..., Awaitable[None]], *arguments: Any) -> None:
-    """Run a command; an error of this library's becomes one line, and exit status 1."""
-    try:
+    """Run a command under Trio."""
+    with failing():
         trio.run(command, *arguments)
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    except ChannelsError as error:
-        raise click.ClickException(printable(str(error))) from error
-    except BaseExceptionGroup as group:
-        # Several tasks ended at once; an interrupt of one of them was meant for all.
-        if group.split(KeyboardInterrupt)[0] is not None:
-            raise SystemExit(130) from None
-        raise
-    except OSError as error:
-        raise click.ClickException(f"{error.filename or 'the system'}: {error.strerror}") from error
 
 
-def printable(text: str) -> str:
-    """One line of text that does nothing to a terminal: some of it comes from counterparties."""
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+def line(machine: bool, document: dict[str, Any], text: str) -> None:
+    """Print one line of a command that goes on: the document for a machine, else the text."""
+    click.echo(json.dumps(document) if machine else printable(text))
 
 
 def show(machine: bool, document: dict[str, Any], text: str) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from decimal import Decimal
 from typing import Final
 
 import attrs
+import click
+import trio
 
 from channels.chain.accounts import LocalAccount
 from channels.chain.client import EthereumChain, open_chain
@@ -15,20 +17,26 @@ from channels.chain.contracts import Token
 from channels.chain.deployments import Deployment, load_deployment
 from channels.chain.endpoints import EndpointPool, open_endpoints
 from channels.chain.rpc import Rpc
+from channels.cli.desk.admission import Admission, Locked
 from channels.cli.desk.home import Home
+from channels.cli.desk.towers import HandOver, OnTrouble, open_towers
+from channels.cli.failing import printable
 from channels.dispute import Monitor, open_monitor
+from channels.errors import ChannelsError
 from channels.peer import Peer, default_terms, open_peer
 from channels.peer.flat_market import FlatMarket, SpreadMaker
 from channels.prices import open_sources
+from channels.protocol.channel import OPEN_PHASES, Phase
 from channels.protocol.eip712 import Address
 from channels.protocol.messages import OpenRequest
 from channels.protocol.signing import Signer
-from channels.protocol.terms import Opening, RiskParams, Terms
-from channels.protocol.types import feed_id
+from channels.protocol.terms import Opening, RiskParams, Terms, channel_id
+from channels.protocol.types import Party, feed_id
 from channels.signers import environment_or_ask, open_signer
 from channels.signers.keystore import decrypt_keystore
 from channels.signers.uris import PASSPHRASE_VARIABLE
 from channels.storage import Store, open_store
+from channels.units import to_wad
 
 __all__ = [
     "Collateral",
@@ -42,6 +50,7 @@ __all__ = [
     "usual_terms",
 ]
 
+_PARTING: Final = 5.0
 _PENALTY_PART: Final = 20
 """The stale penalty is one part in so many of the smaller deposit."""
 
@@ -190,9 +199,17 @@ async def on_watch(
         yield Watch(store=store, chain=chain, monitor=monitor, market=market)
 
 
+def _complain(where: str, error: ChannelsError) -> None:
+    click.echo(printable(f"Warning: {where}: {error}"), err=True)
+
+
 @asynccontextmanager
-async def at_work(home: Home, *, listen: str | None = None) -> AsyncIterator[Desk]:
+async def at_work(
+    home: Home, *, listen: str | None = None, on_trouble: OnTrouble = _complain
+) -> AsyncIterator[Desk]:
     """Run a peer and its monitor on a folder's store while the block lasts.
+
+    ``on_trouble`` is told what towers did not take, with the tower's URL or the channel's id.
 
     Raises:
         ChannelsError: keys, chain or store cannot be opened; says which and why.
@@ -205,15 +222,25 @@ async def at_work(home: Home, *, listen: str | None = None) -> AsyncIterator[Des
         chain, market = watch.chain, watch.market
         collateral = await collateral_of(keys.deployment, chain.rpc)
 
+        admission = Admission(
+            most=home.most_deposit * collateral.unit, ratio=int(to_wad(home.least_peer_deposit))
+        )
+        started = trio.Event()
+
         async def accept_opening(request: OpenRequest) -> bool:
-            opening = request.opening
-            ours = opening.deposit_b
-            if opening.terms.signer_a == keys.signer.address:
-                ours = opening.deposit_a
+            await started.wait()  # until then it is not known what is locked already
+            terms = request.opening.terms
+            ours = Party.A if terms.signer_a == keys.signer.address else Party.B
             return (
-                ours <= home.most_deposit * collateral.unit
-                and opening.terms == usual_terms(opening, keys.deployment, collateral, home)
+                terms == usual_terms(request.opening, keys.deployment, collateral, home)
                 and tuple(sorted(request.risk, key=lambda each: each.feed)) == risk_of(home)
+                and admission.admits(
+                    request.opening,
+                    channel_id(chain.domain, terms),
+                    ours,
+                    held=_held(peer),
+                    now=peer.now(),
+                )
             )
 
         peer = await stack.enter_async_context(
@@ -230,12 +257,57 @@ async def at_work(home: Home, *, listen: str | None = None) -> AsyncIterator[Des
                 monitor=watch.monitor,
             )
         )
-        yield Desk(
-            home=home,
-            keys=keys,
-            chain=chain,
-            peer=peer,
-            monitor=watch.monitor,
-            market=market,
-            collateral=collateral,
+        started.set()
+        hand_over = await stack.enter_async_context(
+            open_towers(
+                home.towers,
+                folder=home.folder,
+                peer=peer,
+                signer=keys.signer,
+                domain=chain.domain,
+                head=lambda: chain.head,
+                on_trouble=on_trouble,
+            )
         )
+        try:
+            yield Desk(
+                home=home,
+                keys=keys,
+                chain=chain,
+                peer=peer,
+                monitor=watch.monitor,
+                market=market,
+                collateral=collateral,
+            )
+        finally:
+            if listen is None:
+                await _part(peer, hand_over)
+
+
+def _held(peer: Peer) -> dict[bytes, Locked]:
+    """What of ours each channel holds that has not ended, or will hold once it is open."""
+    held = {}
+    for each in peer.channels:
+        if each.phase in (Phase.CLOSED, Phase.ABANDONED):
+            continue
+        side, opening = each.side, each.state.track.opening
+        deposit = opening.deposit_a if side is Party.A else opening.deposit_b
+        held[each.channel_id] = Locked(
+            counterparty=each.terms.signer(side.other),
+            ours=max(deposit, each.state.contribution(side)),
+        )
+    return held
+
+
+async def _part(peer: Peer, hand_over: HandOver | None) -> None:
+    """Let what is in flight come to stand, a new mark for one, and towers have it; then end.
+
+    Else the counterparty, who accepted it and hears no Confirm, has to bring it to the chain.
+    """
+    with trio.move_on_after(_PARTING, shield=True):
+        for each in peer.channels:
+            if each.phase in OPEN_PHASES:
+                with suppress(ChannelsError):
+                    await each.wait_idle(_PARTING)
+                if hand_over is not None:
+                    await hand_over.cover_or_tell(each)

@@ -34,8 +34,10 @@ signer = "keystore:signer.json"
 # The account that owns deposits and pays for gas.
 wallet = "wallet.json"
 
-# A counterparty may ask to open with at most this deposit of ours, whole units of collateral.
+# By asking, a counterparty may have us lock at most this in all its channels together, whole units
+# of collateral, and only against a deposit of its own that is at least so many times ours.
 most_deposit = {most_deposit}
+least_peer_deposit = "1"
 
 # Our market: spot prices by feed, one vol, and how many points of vol we quote to our own side.
 vol = {vol}
@@ -45,12 +47,18 @@ edge = "0.02"
 # endpoints, or on a development chain with the test oracle, our own market (test = true).
 {prices}
 
+# Towers that watch while this machine is off, by the address that signs for each, and how many of
+# them must have taken a state.
+# [towers]
+# needed = 1
+# at = {{ "https://…" = "0x…" }}
+
 [spots]
 {spots}
 """
 
 
-@click.command()
+@click.command(short_help="Make a trader's folder: two keys and a configuration.")
 @home_option(exists=False)
 @click.option(
     "--rpc",
@@ -84,7 +92,7 @@ edge = "0.02"
     type=click.IntRange(min=0),
     default=10_000,
     show_default=True,
-    help="Most of ours to lock when a counterparty asks, whole units of collateral.",
+    help="Most of ours to lock with one counterparty that asks, whole units of collateral.",
 )
 @as_json
 def init(
@@ -195,17 +203,14 @@ def _toml(text: str) -> str:
 
 
 def own_card(home: Home) -> Card:
-    """Our card; reads the addresses from the key files, which needs no passphrase."""
-    import json
+    """Our card; reads the addresses from the key files, which needs no passphrase.
 
+    Raises:
+        InvalidValueError: the signer is no key file.
+        SignerError: one of the files is none.
+    """
     from channels.cli.desk.home import Card
-    from channels.protocol.eip712 import address
-
-    def owner(path: Path) -> str:
-        try:
-            return "0x" + str(json.loads(path.read_text(encoding="utf-8"))["address"])
-        except (ValueError, LookupError, TypeError) as error:
-            raise InvalidValueError(f"{path} is no key file: {error!r}") from error
+    from channels.signers.keystore import read_address
 
     kind, _, rest = home.signer.partition(":")
     if kind != "keystore":
@@ -214,8 +219,8 @@ def own_card(home: Home) -> Card:
             next_step="put it together by hand: 0xPARTY:0xSIGNER@HOST:PORT",
         )
     return Card(
-        party=address(owner(home.wallet)),
-        signer=address(owner(Path(rest))),
+        party=read_address(home.wallet),
+        signer=read_address(Path(rest)),
         at=home.listen or "nowhere",
     )
 
@@ -235,7 +240,7 @@ async def _card(folder: Path, machine: bool) -> None:
     show(machine, {"card": str(told)}, str(told))
 
 
-@click.command()
+@click.command(short_help="Let the contract take up to AMOUNT of our collateral.")
 @home_option()
 @click.argument("amount", type=click.IntRange(min=1))
 @as_json

@@ -33,16 +33,16 @@ def _stored(folder: Path) -> list[Channel]:
 
 def _print_table(title: str, columns: dict[str, bool], rows: list[tuple[str, ...]]) -> None:
     """Print a table; a column is right-aligned if it says so."""
-    from rich.console import Console
     from rich.table import Table
+
+    from channels.cli.tables import print_table
 
     table = Table(title=title, title_justify="left")
     for name, right in columns.items():
-        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+        table.add_column(name, justify="right" if right else "left")
     for row in rows:
         table.add_row(*row)
-    console = Console()
-    console.print(table, width=console.width if console.is_terminal else 140)
+    print_table(table)
 
 
 def _decimal(wad: int) -> str:
@@ -88,7 +88,7 @@ def _position_rows(channel: Channel) -> Iterator[dict[str, Any]]:
         }
 
 
-@click.command()
+@click.command(short_help="Show both sides' collateral, equity and margin.")
 @home_option()
 @as_json
 def margin(home: Path, as_json: bool) -> None:
@@ -135,7 +135,7 @@ async def _margin(folder: Path, machine: bool) -> None:
     )
 
 
-@click.command()
+@click.command(short_help="Show what we gain or lose as each market moves.")
 @home_option()
 @as_json
 def greeks(home: Path, as_json: bool) -> None:

@@ -1,29 +1,35 @@
-"""``serve``, ``open``, ``quote``, ``trade``, ``settle``, ``close``: what needs a counterparty."""
+"""``open``, ``quote``, ``trade``, ``settle``, ``close``: what needs a counterparty."""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 import trio
 
-from channels.cli.desk.options import as_json, home_option, printable, run, show
-from channels.errors import ChannelsError, InvalidValueError, OurError
+from channels.cli.desk.options import as_json, home_option, run, show
+from channels.errors import InvalidValueError, OurError
 
 if TYPE_CHECKING:
     from channels.cli.desk.session import Desk
-    from channels.peer import PeerChannel, PeerEvent
+    from channels.peer import PeerChannel
     from channels.peer.quotes import Quotes
     from channels.protocol.messages import Leg
 
-__all__ = ["close", "open_channel", "quote", "serve", "settle", "trade"]
+__all__ = ["close", "open_channel", "quote", "settle", "trade"]
 
 _SIGNED: Final = {"ignore_unknown_options": True}
 """So that a quantity may begin with a minus."""
+
+_TAKING: Final = 10
+_THINKING: Final = 30
+"""Seconds that a price should stand: to be taken at once, or read first by a person."""
 
 channel_option = click.option(
     "--channel", metavar="ID", help="The channel, or the beginning of its id, if there are several."
@@ -90,79 +96,14 @@ def _read_legs(words: tuple[str, ...]) -> list[Leg]:
     return [Leg(parse_name(name), quantity=quantity) for quantity, name in pairs]
 
 
-# ---------------------------------------------------------------- serving
-
-
-@click.command()
-@home_option()
-@as_json
-def serve(home: Path, as_json: bool) -> None:
-    """Listen for counterparties, quote around our market, and defend every channel. Until stopped.
-
-    One line an event; with --json, one JSON document a line.
-    """
-    run(_serve, home, as_json)
-
-
-async def _serve(folder: Path, machine: bool) -> None:
-    from channels.cli.desk.home import read_home
-    from channels.cli.desk.session import at_work
-
-    home = read_home(folder)
-    if home.listen is None:
-        raise OurError("there is no address to listen on", next_step="set listen in config.toml")
-    async with at_work(home, listen=home.listen) as desk, desk.peer.events() as events:
-        at = desk.peer.listening
-        _line(machine, {"event": "Listening", "at": at}, f"listening on {at}")
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_tell_alerts, desk, machine)
-            async for event in events:
-                _tell(event, machine)
-
-
-def _line(machine: bool, document: dict[str, Any], text: str) -> None:
-    click.echo(json.dumps(document) if machine else printable(text))
-
-
-def _tell(event: PeerEvent, machine: bool) -> None:
-    notice = event.notice
-    channel = "0x" + event.channel_id.hex()[:8] if event.channel_id else "-"
-    said = str(notice) if isinstance(notice, ChannelsError) else ""
-    name = type(notice).__name__
-    _line(
-        machine,
-        {
-            "event": name,
-            "channel": "0x" + event.channel_id.hex(),
-            "nonce": getattr(notice, "nonce", None),
-            "text": said,
-        },
-        " ".join(
-            each
-            for each in (
-                channel,
-                name,
-                f"nonce {notice.nonce}" if hasattr(notice, "nonce") else "",
-                said,
-            )
-            if each
-        ),
-    )
-
-
-async def _tell_alerts(desk: Desk, machine: bool) -> None:
-    async for alert in desk.monitor.alerts:
-        _line(
-            machine,
-            {"event": "Alert", "code": alert.code.name, "text": alert.text},
-            f"{alert.level.name} {alert.code.name}: {alert.text}",
-        )
-
-
 # ---------------------------------------------------------------- opening
 
 
-@click.command("open")
+@click.command(
+    "open",
+    short_help="Open a channel with the counterparty whose CARD this is.",
+    epilog="Example: option-channels open 0x…:0x…@host:7001 --deposit 10000",
+)
 @home_option()
 @click.argument("card")
 @click.option(
@@ -175,7 +116,11 @@ async def _tell_alerts(desk: Desk, machine: bool) -> None:
 def open_channel(
     home: Path, card: str, deposit: int, peer_deposit: int | None, as_json: bool
 ) -> None:
-    """Open a channel with the counterparty whose CARD this is, on default terms."""
+    """Open a channel with the counterparty whose CARD this is, on default terms.
+
+    Both deposits are locked at once, in one transaction that we pay for. A counterparty locks what
+    its configuration allows (most_deposit), and no more.
+    """
     run(_open, home, card, deposit, peer_deposit or deposit, as_json)
 
 
@@ -218,17 +163,17 @@ async def _open(folder: Path, text: str, deposit: int, peer_deposit: int, machin
 # ---------------------------------------------------------------- trading
 
 
-@click.command(context_settings=_SIGNED)
+@click.command(
+    short_help="Ask the counterparty for a price, and turn it down.",
+    context_settings=_SIGNED,
+    epilog="Example: option-channels quote +1 ETH-USD-27MAR26-3000-P",
+)
 @home_option()
 @channel_option
 @legs_argument
 @as_json
 def quote(home: Path, channel: str | None, legs: tuple[str, ...], as_json: bool) -> None:
-    r"""Ask the counterparty for a price, and turn it down: + quantity, we buy.
-
-    \b
-    option-channels quote +1 ETH-USD-27MAR26-3000-P
-    """
+    """Ask the counterparty for a price, and turn it down: + quantity, we buy."""
     run(_quote, home, channel, legs, as_json)
 
 
@@ -251,7 +196,11 @@ def _premium(desk: Desk, amount: int) -> str:
     return f"we {'pay' if amount >= 0 else 'receive'} {desk.collateral.show(abs(amount))}"
 
 
-@click.command(context_settings=_SIGNED)
+@click.command(
+    short_help="Ask for a price and take it.",
+    context_settings=_SIGNED,
+    epilog="Example: option-channels trade +1 ETH-USD-27MAR26-3000-P -1 ETH-USD-27MAR26-2800-P",
+)
 @home_option()
 @channel_option
 @click.option(
@@ -259,32 +208,58 @@ def _premium(desk: Desk, amount: int) -> str:
     metavar="AMOUNT",
     help="Most to pay in all, units of collateral; negative: least to receive.",
 )
+@click.option("--at-any-price", is_flag=True, help="Take whatever price is named.")
 @legs_argument
 @as_json
 def trade(
     home: Path,
     channel: str | None,
     limit: str | None,
+    at_any_price: bool,
     legs: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    r"""Ask for a price and take it: + quantity, we buy. All legs or none.
+    """Ask for a price and take it: + quantity, we buy. All legs or none.
 
-    \b
-    option-channels trade +1 ETH-USD-27MAR26-3000-P -1 ETH-USD-27MAR26-2800-P
+    Up to --limit, or --at-any-price; with neither, a person at a terminal is shown the price and
+    asked.
     """
-    run(_trade, home, channel, limit, legs, as_json)
+    if limit is not None and at_any_price:
+        raise click.UsageError("--limit or --at-any-price, not both")
+    asks = limit is None and not at_any_price
+    if asks and (as_json or not _on_terminal()):
+        raise click.UsageError("say what may be paid: --limit AMOUNT, or --at-any-price")
+    run(_trade, home, channel, limit, asks, legs, as_json)
+
+
+def _on_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+async def _agrees(desk: Desk, premium: int) -> bool:
+    """Ask the person at the terminal; the peer goes on working meanwhile."""
+    question = f"{_premium(desk, premium)}. Trade?"
+    return await trio.to_thread.run_sync(partial(click.confirm, question), abandon_on_cancel=True)
 
 
 async def _trade(
-    folder: Path, which: str | None, limit: str | None, words: tuple[str, ...], machine: bool
+    folder: Path,
+    which: str | None,
+    limit: str | None,
+    asks: bool,
+    words: tuple[str, ...],
+    machine: bool,
 ) -> None:
     from channels.units import WAD, to_wad
 
     legs = _read_legs(words)
     most = None if limit is None else int(to_wad(limit))
     async with _with_counterparty(folder, which) as (desk, channel):
-        best = (await channel.request_quote(legs)).best()
+        quotes: Quotes = await channel.request_quote(legs, ttl=_THINKING if asks else _TAKING)
+        best = quotes.best()
+        if asks and not await _agrees(desk, best.premium):
+            await best.decline()
+            raise OurError("not traded", next_step="ask again, or name a --limit")
         if most is not None and best.premium * WAD > most * desk.collateral.unit:
             await best.decline()
             raise OurError(
@@ -307,7 +282,10 @@ async def _trade(
         )
 
 
-@click.command()
+@click.command(
+    short_help="Settle what has expired, if the counterparty agrees.",
+    epilog="Example: option-channels settle ETH-USD 27MAR26 2950",
+)
 @home_option()
 @channel_option
 @click.argument("feed")
@@ -317,7 +295,10 @@ async def _trade(
 def settle(
     home: Path, channel: str | None, feed: str, expiry: str, price: str, as_json: bool
 ) -> None:
-    """Settle what expired on FEED at EXPIRY (27MAR26) at PRICE, if the counterparty agrees."""
+    """Settle what expired on FEED at EXPIRY at PRICE, if the counterparty agrees.
+
+    Who does not agree waits for the attested price: the contract settles at that.
+    """
     run(_settle, home, channel, feed, expiry, price, as_json)
 
 
@@ -337,7 +318,7 @@ async def _settle(
         )
 
 
-@click.command()
+@click.command(short_help="End a channel without open positions; both are paid.")
 @home_option()
 @channel_option
 @as_json

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 import trio
 
-from channels.cli.desk.options import as_json, home_option, printable, run
+from channels.cli.desk.options import as_json, home_option, line, run
 
 if TYPE_CHECKING:
     from channels.cli.desk.session import Watch
+    from channels.dispute import Monitor
 
-__all__ = ["tell", "watch"]
+__all__ = ["tell", "tell_alerts", "watch"]
 
 _DISPUTED: Final = 3
 """Exit status of --once if a channel is not simply open."""
@@ -49,7 +49,7 @@ async def _watch(folder: Path, once: bool, machine: bool) -> None:
         if once:
             disputed = await _tell_phases(at_watch, machine)
         else:
-            _line(
+            line(
                 machine,
                 {"event": "Watching", "channels": [_hex(each) for each in monitor.channels]},
                 f"watching {len(monitor.channels)} channels",
@@ -61,7 +61,7 @@ async def _watch(folder: Path, once: bool, machine: bool) -> None:
 async def tell(at_watch: Watch, machine: bool) -> None:
     """Print what the monitor says and does, a line each, until it ends."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_tell_alerts, at_watch, machine)
+        nursery.start_soon(tell_alerts, at_watch.monitor, machine)
         nursery.start_soon(_tell_reports, at_watch, machine)
 
 
@@ -72,7 +72,7 @@ async def _tell_phases(at_watch: Watch, machine: bool) -> bool:
         each: (await at_watch.chain.view(each)).phase for each in sorted(at_watch.monitor.channels)
     }
     for channel, phase in phases.items():
-        _line(
+        line(
             machine,
             {"event": "Channel", "channel": _hex(channel), "phase": phase.name},
             f"{_hex(channel)[:10]} {phase.name}",
@@ -80,11 +80,12 @@ async def _tell_phases(at_watch: Watch, machine: bool) -> bool:
     return any(each in (OnChainPhase.DISPUTED, OnChainPhase.RUN_OFF) for each in phases.values())
 
 
-async def _tell_alerts(at_watch: Watch, machine: bool) -> None:
-    async for alert in at_watch.monitor.alerts:
+async def tell_alerts(monitor: Monitor, machine: bool) -> None:
+    """Print a monitor's alerts, a line each, until it ends."""
+    async for alert in monitor.alerts:
         channel = _hex(alert.channel_id) if alert.channel_id else None
         facts = dict((*alert.facts, *alert.figures))
-        _line(
+        line(
             machine,
             {
                 "event": "Alert",
@@ -103,7 +104,7 @@ async def _tell_reports(at_watch: Watch, machine: bool) -> None:
         name, channel = type(report).__name__, _hex(report.channel_id)
         duty = getattr(report, "duty", None)
         told = "" if duty is None else f" {duty.name}"
-        _line(
+        line(
             machine,
             {
                 "event": name,
@@ -112,10 +113,6 @@ async def _tell_reports(at_watch: Watch, machine: bool) -> None:
             },
             f"{channel[:10]} {name}{told}",
         )
-
-
-def _line(machine: bool, document: dict[str, Any], text: str) -> None:
-    click.echo(json.dumps(document) if machine else printable(text))
 
 
 def _hex(channel: bytes) -> str:

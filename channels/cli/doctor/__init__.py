@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["doctor"]
 
 
-@click.command()
+@click.command(short_help="Check everything a trader's folder rests on.")
 @home_option(exists=False)
 @as_json
 def doctor(home: Path, as_json: bool) -> None:

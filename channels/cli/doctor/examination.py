@@ -9,16 +9,24 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+import httpx
 import trio
 
-from channels.chain.deployments import load_deployment
+from channels.chain.deployments import Deployment, load_deployment
 from channels.chain.heads import Finality
 from channels.chain.provider import open_provider
 from channels.chain.readers import AdjudicatorReader
 from channels.chain.rpc import Rpc
-from channels.cli.desk.home import read_home
+from channels.cli.desk.home import Home, read_home
 from channels.cli.doctor.findings import Finding, of_error, ok
-from channels.cli.doctor.ground import Connect, Endpoint, Ground, OnChain, open_channels
+from channels.cli.doctor.ground import (
+    Connect,
+    Endpoint,
+    Ground,
+    OnChain,
+    TowerSeen,
+    open_channels,
+)
 from channels.cli.doctor.local import check_installation, check_keys, check_store
 from channels.cli.doctor.network import (
     check_clock,
@@ -27,8 +35,10 @@ from channels.cli.doctor.network import (
     check_wallet,
 )
 from channels.cli.doctor.risk import check_channels, check_disputes, check_prices
+from channels.cli.doctor.towers import check_towers, see_tower
 from channels.errors import ChannelsError, EndpointError, InvalidValueError
 from channels.protocol.channel import Channel
+from channels.protocol.terms import Domain
 
 __all__ = ["CHECKS", "examine"]
 
@@ -43,6 +53,7 @@ CHECKS: Final[tuple[Callable[[Ground], Awaitable[list[Finding]]], ...]] = (
     check_disputes,
     check_channels,
     check_prices,
+    check_towers,
 )
 """Every check, in the order of the report. One that fails for want of an answer tells of that."""
 
@@ -50,7 +61,11 @@ _PATIENCE: Final = 8.0
 
 
 async def examine(
-    folder: Path, *, connect: Connect = open_provider, clock: Callable[[], float] = time.time
+    folder: Path,
+    *,
+    connect: Connect = open_provider,
+    clock: Callable[[], float] = time.time,
+    transport: httpx.AsyncBaseTransport | None = None,
 ) -> list[Finding]:
     """Look at a trader's folder and at all it rests on.
 
@@ -58,6 +73,7 @@ async def examine(
         folder: of the trader.
         connect: opens the endpoint of a URL.
         clock: Unix time.
+        transport: carries requests to towers, instead of the network.
     """
     try:
         home = read_home(folder)
@@ -77,6 +93,7 @@ async def examine(
             endpoints=endpoints,
             channels=channels,
             chain=await _chain(endpoints, deployment.chain_id, channels),
+            towers=await _towers(home, deployment, transport),
         )
         for check in CHECKS:
             try:
@@ -85,6 +102,19 @@ async def examine(
                 name = check.__name__.removeprefix("check_")
                 found.append(of_error(name, raised, "see to the endpoints, then look again"))
     return found
+
+
+async def _towers(
+    home: Home, deployment: Deployment, transport: httpx.AsyncBaseTransport | None
+) -> tuple[TowerSeen, ...]:
+    domain = Domain(chain_id=deployment.chain_id, adjudicator=deployment.adjudicator)
+    async with httpx.AsyncClient(timeout=_PATIENCE, transport=transport) as http:
+        return tuple(
+            [
+                await see_tower(http, url, tower, domain, _PATIENCE)
+                for url, tower in home.towers.at.items()
+            ]
+        )
 
 
 async def _endpoint(

@@ -15,9 +15,10 @@ from channels.errors import StorageError
 from channels.protocol import records
 from channels.protocol.channel import Channel, Phase
 from channels.protocol.facts import ChannelView
+from channels.protocol.watching import Heartbeat
 from channels.storage.offline import stored_channels
 
-__all__ = ["Connect", "Endpoint", "Ground", "OnChain", "open_channels"]
+__all__ = ["Connect", "Endpoint", "Ground", "OnChain", "TowerSeen", "open_channels"]
 
 Connect = Callable[[str], AbstractAsyncContextManager[Provider]]
 """Opens the endpoint of a URL."""
@@ -45,6 +46,15 @@ class OnChain:
 
 
 @attrs.frozen(kw_only=True)
+class TowerSeen:
+    """One tower as it answered; ``trouble`` if it gave no heartbeat that it signed."""
+
+    url: str
+    beat: Heartbeat | None = None
+    trouble: str = ""
+
+
+@attrs.frozen(kw_only=True)
 class Ground:
     """What the checks look at. ``now`` by this machine's clock; ``chain`` None: out of reach."""
 
@@ -54,6 +64,7 @@ class Ground:
     endpoints: tuple[Endpoint, ...]
     channels: tuple[Channel, ...]
     chain: OnChain | None
+    towers: tuple[TowerSeen, ...] = ()
 
 
 def open_channels(store: Path) -> tuple[Channel, ...]:

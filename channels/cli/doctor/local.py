@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Final
@@ -15,9 +14,8 @@ from channels.chain.deployments import DeployedContract
 from channels.cli.doctor.findings import Finding, error, of_error, ok, warning
 from channels.cli.doctor.ground import Ground
 from channels.errors import ChannelsError, InvalidValueError, SignerError, StoreLockedError
-from channels.protocol.eip712 import address
 from channels.signers import from_environment
-from channels.signers.keystore import decrypt_keystore
+from channels.signers.keystore import decrypt_keystore, read_address
 from channels.signers.uris import PASSPHRASE_VARIABLE
 from channels.storage.lock import FileLock
 from channels.version import VERSION
@@ -82,14 +80,14 @@ async def check_keys(ground: Ground) -> list[Finding]:
 def _check_key(what: str, path: Path) -> Finding:
     name = "keys"
     try:
-        mode = path.stat().st_mode
-        address("0x" + json.loads(path.read_bytes())["address"])
-    except (OSError, ValueError, KeyError, TypeError) as raised:
+        read_address(path)
+    except SignerError as raised:
         return error(
             name,
-            f"the {what} at {path} cannot be read: {type(raised).__name__}",
+            f"the {what} cannot be used: {raised.args[0]}",
             "restore the file from your backup, or correct its path in config.toml",
         )
+    mode = path.stat().st_mode
     if mode & _OTHERS:
         return warning(
             name,

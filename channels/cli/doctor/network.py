@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from decimal import Decimal
 from typing import Final
@@ -14,8 +13,9 @@ from channels.chain.inspection import verify
 from channels.chain.sending import market_bid
 from channels.cli.doctor.findings import Finding, error, ok, warning
 from channels.cli.doctor.ground import Ground, OnChain
-from channels.errors import InvalidValueError
-from channels.protocol.eip712 import Address, address, checksum
+from channels.errors import InvalidValueError, SignerError
+from channels.protocol.eip712 import Address, checksum
+from channels.signers.keystore import read_address
 
 __all__ = ["check_clock", "check_contracts", "check_endpoints", "check_wallet"]
 
@@ -144,8 +144,8 @@ async def check_wallet(ground: Ground) -> list[Finding]:
     if ground.chain is None:
         return []
     try:
-        owner = address("0x" + str(json.loads(ground.home.wallet.read_bytes())["address"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        owner = read_address(ground.home.wallet)
+    except SignerError:
         return []  # told by the check of the keys
     return [
         await _ether(ground.chain, owner),
@@ -166,6 +166,18 @@ async def _ether(chain: OnChain, owner: Address) -> Finding:
     return ok("wallet", f"{checksum(owner)} has {shown} ether; a defence may cost {wanted}")
 
 
+def _largest_call(ground: Ground, token: Address) -> int:
+    """What one channel's initial margin comes to, all of it lost overnight: base units."""
+    return max(
+        (
+            each.portfolio.margin(each.side)
+            for each in ground.channels
+            if each.terms.collateral == token
+        ),
+        default=0,
+    )
+
+
 def _tokens(ground: Ground) -> list[Address]:
     found = {each.terms.collateral for each in ground.channels}
     with suppress(InvalidValueError):  # without a test token each channel names its own
@@ -184,5 +196,12 @@ async def _collateral(ground: Ground, chain: OnChain, owner: Address, where: Add
             "wallet",
             f"{checksum(owner)} has {said} to the contract",
             "run `option-channels fund AMOUNT`: no deposit can be made, so no margin call met",
+        )
+    needs = _largest_call(ground, where)
+    if min(has, allowed) < needs:
+        return warning(
+            "wallet",
+            f"{said} to the contract, and a margin call may want {needs / unit:,.2f}",
+            "run `option-channels fund AMOUNT`, with as much as you mean to meet calls with",
         )
     return ok("wallet", f"{said} to the contract")

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from io import BytesIO
 from typing import Final
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator, PercentFormatter
 
+from channels.backtest.figures import draw_figure
 from channels.bots.floor import UNIT
 from channels.cli.replaying.run import Sample, TraderSample
 from channels.units import DAY
 
-__all__ = ["FORMATS", "draw"]
-
-FORMATS: Final = ("png", "svg", "pdf")
+__all__ = ["draw"]
 
 _TICKS: Final = 8
 
@@ -27,12 +24,12 @@ _TAKERS: Final = ("#b0531f", "#d99a4e", "#7a3b12", "#c97b63", "#e0b98a")
 
 
 def draw(samples: Sequence[Sample], caption: str, file_format: str) -> bytes:
-    """Return the picture as a file of one of `FORMATS`: spot, profit and margin use over time.
+    """Return the picture of spot, profit and margin use over time, as a file.
 
     Frames at which somebody was called for margin are marked. The same samples give the same file.
     """
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "option-channels"}):
-        figure = Figure(figsize=(9.0, 8.4), dpi=120, layout="constrained")
+
+    def fill(figure: Figure) -> None:
         spot, profit, use = figure.subplots(3, 1, sharex=True, height_ratios=(1, 2, 2))
         times = [float(each.at) for each in samples]
         spot.plot(times, [each.spot for each in samples], color="#444444", linewidth=1.2)
@@ -53,11 +50,8 @@ def draw(samples: Sequence[Sample], caption: str, file_format: str) -> bytes:
         step = DAY * max(1, (samples[-1].at - samples[0].at) // (_TICKS * DAY))
         use.xaxis.set_major_locator(MultipleLocator(step))
         use.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _date(value)))
-        figure.suptitle(caption, fontsize=10)
-        content = BytesIO()
-        undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(file_format, {})
-        figure.savefig(content, format=file_format, metadata=undated)
-    return content.getvalue()
+
+    return draw_figure(fill, size=(9.0, 8.4), caption=caption, file_format=file_format)
 
 
 def _lines(

@@ -10,16 +10,7 @@ from typing import Final
 import attrs
 import trio
 
-from channels.bots import (
-    Floor,
-    Skew,
-    SkewMaker,
-    SurfaceMarket,
-    Trader,
-    best_quote,
-    open_floor,
-    unwind_legs,
-)
+from channels.bots import Floor, Skew, SkewMaker, SurfaceMarket, Trader, open_floor
 from channels.bots.floor import PATIENT, UNIT
 from channels.cli.replaying.books import Books, Dealt, SettledExpiry
 from channels.cli.replaying.crowd import STYLES, Wish, wish
@@ -27,11 +18,14 @@ from channels.cli.replaying.tape import Frame, Tape
 from channels.cli.replaying.watch import Tally, Watch
 from channels.desk import Limits, ProtectionLimits, SensitivityLimits
 from channels.errors import BugError, ChannelsError
-from channels.peer import BreakerPolicy, PeerChannel
+from channels.peer import BreakerPolicy, PeerChannel, best_price
 from channels.peer.desk import DeskPolicy
 from channels.peer.policy import SettlementSource
+from channels.peer.unwinding import unwind_legs
+from channels.protocol.changes import MAX_LEGS
 from channels.protocol.channel import OPEN_PHASES, Phase
 from channels.protocol.credit import standing
+from channels.protocol.messages import Side
 from channels.protocol.types import MAX_POSITIONS, Party, feed_id
 from channels.units import DAY, HOUR, WAD
 
@@ -44,6 +38,8 @@ FUNDS: Final = 1_000_000 * UNIT
 NOTIONAL: Final = 50_000.0
 PATIENCE: Final = 60.0
 _EDGES: Final = ("0.010", "0.012", "0.014", "0.016", "0.018")
+_TTL: Final = 10
+"""Seconds that a quote stands, and that makers have to name it."""
 _SETTLE_AFTER: Final = 60
 _ATTEMPTS: Final = 24
 """To take positions back: longer than any protection lasts."""
@@ -283,23 +279,22 @@ class _Session:
             held = [each for each in self.channels[name] if each.portfolio.positions]
             if held:
                 channel = held[int(wanted.unwind * len(held))]
-                await self._trade(name, [channel], _unwinding(channel), frame.at)
+                await self._trade(name, [channel], self._unwinding(channel), frame.at)
         elif wanted.legs:
             room = MAX_POSITIONS - len(wanted.legs) - _ROOM
             free = [e for e in self.channels[name] if len(e.portfolio.positions) <= room]
             await self._trade(name, free, wanted, frame.at)
 
     async def _trade(self, name: str, channels: list[PeerChannel], wanted: Wish, at: int) -> bool:
-        offer = await best_quote(channels, wanted.legs) if channels else None
-        if offer is None:
-            self.watch.tallies[name].unquoted += 1
-            return False
         try:
-            await offer.quote.accept()
+            best = await best_price(
+                channels, wanted.legs, Side.BUY, ttl=_TTL, patience=_TTL, tell_side=True
+            )
+            await best.quote.accept()
         except ChannelsError:
             self.watch.tallies[name].unquoted += 1
             return False
-        channel_id = offer.channel.channel_id
+        channel_id = best.channel.channel_id
         self.books.dealt.append(
             Dealt(
                 at=at,
@@ -307,8 +302,10 @@ class _Session:
                 taker=name,
                 maker=self.books.parties[channel_id][1],
                 title=wanted.title,
-                trade=offer.quote.trade,
-                premiums=offer.premiums,
+                trade=best.quote.trade,
+                premiums=tuple(
+                    each if isinstance(each, int) else None for each in best.answers.values()
+                ),
             )
         )
         return True
@@ -357,21 +354,23 @@ class _Session:
             left_in_contract=await self.floor.left_in_contract(),
         )
 
+    def _unwinding(self, channel: PeerChannel) -> Wish:
+        """Positions to take back, as many as one request holds."""
+        legs = unwind_legs(channel.portfolio, channel.side, int(self.floor.clock()))
+        return Wish(title="unwinds", legs=tuple(legs[:MAX_LEGS]))
+
     async def _unwind(self, name: str, channel: PeerChannel) -> None:
         """Take every position back; where there is no price, ask again an hour later."""
         for _ in range(_ATTEMPTS):
             if not channel.portfolio.positions:
                 return
-            if not await self._trade(name, [channel], _unwinding(channel), self.tape.frames[-1].at):
+            wanted = self._unwinding(channel)
+            if not await self._trade(name, [channel], wanted, self.tape.frames[-1].at):
                 await self._move_to(int(self.floor.clock()) + HOUR)
                 await self._remark()
                 await self._calm()
         maker = self.books.parties[channel.channel_id][1]
         raise BugError(f"{maker} does not take its positions back")
-
-
-def _unwinding(channel: PeerChannel) -> Wish:
-    return Wish(title="unwinds", legs=unwind_legs(channel))
 
 
 def _use(channel: PeerChannel) -> float:

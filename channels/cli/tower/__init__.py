@@ -12,7 +12,7 @@ from channels.cli.tower.running import run
 __all__ = ["tower"]
 
 
-@click.group()
+@click.group(short_help="Watch other people's channels, and defend them.")
 def tower() -> None:
     """Watch other people's channels, and defend them while they are away."""
 

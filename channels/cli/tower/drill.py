@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,7 +13,6 @@ import click
 
 from channels.cli.desk.options import run as run_command
 from channels.errors import AppointmentRefusedError, BugError
-from channels.units import DAY
 
 if TYPE_CHECKING:
     from channels.chain.accounts import LocalAccount
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from channels.protocol.calls import CoSigned
     from channels.protocol.terms import Domain, Terms
     from channels.tower.kept import Holding
+    from channels.tower.service import Tower
     from channels.tower.signed import SignedReceipt
 
 __all__ = ["drill"]
@@ -76,6 +75,43 @@ class _Canary:
             sequence=1,
             policy=CustomerPolicy(),
         )
+
+
+@attrs.define
+class _Times:
+    """When a tower of our own saw the filing and sent its answer, by our clock; None: not seen."""
+
+    detected: float | None = None
+    broadcast: float | None = None
+
+    async def see_detection(self, tower: Tower) -> None:
+        """Wait for the block that tells the tower of the dispute."""
+        import trio
+
+        while not tower.tally.disputes_seen:
+            await tower.lookout.changed.wait()
+        self.detected = trio.current_time()
+
+    async def see_broadcast(self, chain: EthereumChain) -> None:
+        """Wait for the tower's first transaction."""
+        import trio
+
+        from channels.chain.jobs import JobBroadcast
+
+        with chain.job_updates() as updates:
+            async for update in updates:
+                if isinstance(update, JobBroadcast):
+                    self.broadcast = trio.current_time()
+                    return
+
+    def since(self, filed: float) -> dict[str, float]:
+        """Seconds after the filing was seen to be mined."""
+        told = {"detected": self.detected, "broadcast": self.broadcast}
+        return {
+            name: round(max(time - filed, 0.0), 3)
+            for name, time in told.items()
+            if time is not None
+        }
 
 
 @click.command()
@@ -140,8 +176,9 @@ async def _drill(rpc: str | None, url: str | None, record: Path | None, as_json:
             )
             canary = await _open(chain, deployment, alice, bob)
             holding = await canary.appointment()
+            times = _Times()
             if url is None:
-                receipt = await _own_tower(stack, provider, deployment, gas, holding)
+                receipt = await _own_tower(stack, provider, deployment, gas, holding, times)
             else:
                 receipt = await _register(url, chain, holding)
             stale = Dispute(terms=canary.terms, newest=canary.state(_OLD))
@@ -149,16 +186,22 @@ async def _drill(rpc: str | None, url: str | None, record: Path | None, as_json:
             filed = await chain.wait_mined(b"stale")
             seen = trio.current_time()
             recorded = await _until_recorded(chain, receipt.receipt.channel_id)
-            _show(as_json, receipt, filed.block_number, recorded, trio.current_time() - seen)
+            seconds = {**times.since(seen), "recorded": round(trio.current_time() - seen, 3)}
+            _show(as_json, receipt, filed.block_number, recorded, seconds)
 
 
-def _show(as_json: bool, receipt: SignedReceipt, filed: int, recorded: int, seconds: float) -> None:
+def _show(
+    as_json: bool, receipt: SignedReceipt, filed: int, recorded: int, seconds: dict[str, float]
+) -> None:
     """Tell how it went."""
     if not as_json:
         click.echo(
             f"nonce {_OLD} filed in block {filed}, nonce {_NEWEST} recorded in block {recorded}: "
-            f"{recorded - filed} blocks and {seconds:.3f} s later"
+            f"{recorded - filed} blocks and {seconds['recorded']:.3f} s later"
         )
+        for name in ("detected", "broadcast"):
+            if name in seconds:
+                click.echo(f"{name} {seconds[name]:.3f} s after the filing was mined")
         return
     answer = {
         "channel": "0x" + receipt.receipt.channel_id.hex(),
@@ -166,7 +209,7 @@ def _show(as_json: bool, receipt: SignedReceipt, filed: int, recorded: int, seco
         "filed": {"nonce": str(_OLD), "block": filed},
         "recorded": {"nonce": str(_NEWEST), "block": recorded},
         "blocks": recorded - filed,
-        "seconds": round(seconds, 3),
+        "seconds": seconds,
     }
     click.echo(json.dumps(answer, indent=2))
 
@@ -177,8 +220,9 @@ async def _open(
     """Open the canary channel."""
     from channels.chain.contracts import Token
     from channels.chain.deploy import send_now
+    from channels.peer import default_terms
     from channels.protocol.calls import Open
-    from channels.protocol.terms import Opening, RiskParams, Terms, hash_risk_params
+    from channels.protocol.terms import Opening, RiskParams
     from channels.protocol.types import feed_id
 
     token = Token(chain.rpc, deployment.token)
@@ -187,7 +231,7 @@ async def _open(
         approval = token.approve(deployment.adjudicator, _DEPOSIT)
         last = await send_now(chain.rpc, party, approval)
         await _until_seen(chain, last.block_number)
-    terms = Terms(
+    terms = default_terms(
         party_a=alice.address,
         party_b=bob.address,
         signer_a=alice.address,
@@ -195,17 +239,8 @@ async def _open(
         collateral=deployment.token,
         unit=_UNIT,
         oracle=deployment.oracle,
-        dispute_window=DAY,
-        cure_window=DAY,
-        settlement_grace=5 * DAY,
-        max_price_age=3_900,
-        max_mark_age=2 * DAY,
-        max_tenor=400 * DAY,
-        max_in_flight=16,
+        risk=(RiskParams(feed=feed_id("ETH-USD")),),
         stale_penalty=_DEPOSIT // 20,
-        default_penalty_bps=500,
-        risk_hash=hash_risk_params((RiskParams(feed=feed_id("ETH-USD")),)),
-        salt=secrets.token_bytes(32),
     )
     value = Opening(
         terms=terms,
@@ -227,12 +262,14 @@ async def _own_tower(
     deployment: Deployment,
     gas: LocalAccount,
     holding: Holding,
+    times: _Times,
 ) -> SignedReceipt:
     """Run a tower for the time of the drill, and hand it the canary."""
     import trio
 
     from channels.chain.client import open_chain
     from channels.chain.heads import Finality
+    from channels.chain.tasks import open_tasks
     from channels.storage import open_store
     from channels.tower.book import open_book
     from channels.tower.chain import BudgetedChain
@@ -257,6 +294,9 @@ async def _own_tower(
     )
     with trio.fail_after(_PATIENCE):
         await tower.ready()
+    nursery = await enter(open_tasks())
+    nursery.start_soon(times.see_detection, tower)
+    nursery.start_soon(times.see_broadcast, chain)
     return await tower.accept(holding.appointment, holding.signature, holding.content)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
 
-from channels.errors import ChannelsError
+from channels.cli.failing import failing
+from channels.errors import ChannelsError, OurError, TowerFaultError
+from channels.foreign_json import parse_json
 
 __all__ = ["ask_tower", "channels", "disputes", "status", "verify_receipt"]
 
@@ -19,14 +20,21 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON doc
 
 
 def ask_tower(url: str, path: str) -> tuple[int, Any]:
-    """Status and JSON of a running tower's answer."""
+    """Status and JSON of a running tower's answer.
+
+    Raises:
+        OurError: none answers at this address.
+    """
     import httpx
 
     try:
         response = httpx.get(url.rstrip("/") + path, timeout=10)
-        return response.status_code, response.json()
-    except (httpx.HTTPError, ValueError) as error:
-        raise click.ClickException(f"no tower answers at {url}: {error}") from error
+        return response.status_code, parse_json(response.content)
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        raise OurError(
+            f"no tower answers at {url}: {error}",
+            next_step="start one with `option-channels tower run`, or correct --url",
+        ) from error
 
 
 @click.command()
@@ -34,10 +42,11 @@ def ask_tower(url: str, path: str) -> tuple[int, Any]:
 @_json
 def status(url: str, as_json: bool) -> None:
     """Ask a running tower how it is. Exit status 1 if it is not ready."""
-    _, about = ask_tower(url, "/v1/tower")
-    code, ready = ask_tower(url, "/readyz")
-    _, health = ask_tower(url, "/healthz")
-    told, beat = ask_tower(url, "/v1/heartbeat")
+    with failing():
+        _, about = ask_tower(url, "/v1/tower")
+        code, ready = ask_tower(url, "/readyz")
+        _, health = ask_tower(url, "/healthz")
+        told, beat = ask_tower(url, "/v1/heartbeat")
     heartbeat = beat.get("heartbeat") if told == 200 else None
     document = {**about, **ready, **health, "heartbeat": heartbeat}
     if as_json:
@@ -53,7 +62,8 @@ def status(url: str, as_json: bool) -> None:
 @_json
 def disputes(url: str, as_json: bool) -> None:
     """List the watched channels that are in their window."""
-    _, found = ask_tower(url, "/v1/disputes")
+    with failing():
+        _, found = ask_tower(url, "/v1/disputes")
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -63,32 +73,29 @@ def disputes(url: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("book", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("book")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
 @_json
-def channels(book: Path, limit: int, as_json: bool) -> None:
-    """List what BOOK holds, beside the running tower or without one."""
+def channels(book: str, limit: int, as_json: bool) -> None:
+    """List what BOOK, a file or a PostgreSQL, holds, beside the running tower or without one."""
     from itertools import islice
 
     from channels.tower.reading import read_book
 
-    try:
-        with read_book(book) as reader:
-            rows: list[dict[str, Any]] = [
-                {
-                    "channel": "0x" + kept.channel_id.hex(),
-                    "side": kept.side.name,
-                    "customer": "0x" + kept.customer.hex(),
-                    "nonces": [str(each.appointment.nonce) for each in kept.holdings],
-                    "duties": int(kept.duties),
-                    "budget": str(kept.budget),
-                }
-                for key in islice(reader.every_key(), limit)
-                if (kept := reader.kept(key)) is not None
-            ]
-            entries = reader.entries
-    except ChannelsError as error:
-        raise click.ClickException(str(error)) from error
+    with failing(), read_book(book) as reader:
+        rows: list[dict[str, Any]] = [
+            {
+                "channel": "0x" + kept.channel_id.hex(),
+                "side": kept.side.name,
+                "customer": "0x" + kept.customer.hex(),
+                "nonces": [str(each.appointment.nonce) for each in kept.holdings],
+                "duties": int(kept.duties),
+                "budget": str(kept.budget),
+            }
+            for key in islice(reader.every_key(), limit)
+            if (kept := reader.kept(key)) is not None
+        ]
+        entries = reader.count("entries")
     if as_json:
         click.echo(json.dumps({"entries": entries, "channels": rows}, indent=2))
         return
@@ -99,24 +106,37 @@ def channels(book: Path, limit: int, as_json: bool) -> None:
 
 
 @click.command("verify-receipt")
-@click.argument("receipt", type=click.File("r"))
+@click.argument("receipt", type=click.File("rb"))
 @click.option("--tower", required=True, help="Address that signs for the tower.")
 @click.option("--chain-id", type=int, required=True, help="Of the chain.")
 @click.option("--adjudicator", required=True, help="Address of the contract.")
-def verify_receipt(receipt: Any, tower: str, chain_id: int, adjudicator: str) -> None:
+@_json
+def verify_receipt(
+    receipt: Any, tower: str, chain_id: int, adjudicator: str, as_json: bool
+) -> None:
     """Check the signature of a receipt, offline. Exit status 1 if it is not the tower's."""
     from channels.protocol.eip712 import address
     from channels.protocol.signing import check_digest
     from channels.protocol.terms import Domain
     from channels.tower.wire import read_receipt
 
-    try:
-        signed = read_receipt(json.load(receipt))
-        domain = Domain(chain_id=chain_id, adjudicator=address(adjudicator))
-        check_digest(signed.signature, domain.digest(signed.receipt), address(tower))
-    except (ChannelsError, ValueError) as error:
-        raise click.ClickException(f"this receipt does not hold: {error}") from error
+    with failing():
+        try:
+            signed = read_receipt(parse_json(receipt.read()))
+            domain = Domain(chain_id=chain_id, adjudicator=address(adjudicator))
+            check_digest(signed.signature, domain.digest(signed.receipt), address(tower))
+        except (ChannelsError, ValueError, KeyError, TypeError) as error:
+            raise TowerFaultError(f"this receipt does not hold: {error}") from error
     found = signed.receipt
+    if as_json:
+        document = {
+            "channel": "0x" + found.channel_id.hex(),
+            "nonce": str(found.nonce),
+            "valid_from": found.valid_from,
+            "valid_to": found.valid_to,
+        }
+        click.echo(json.dumps(document, indent=2))
+        return
     click.echo(
         f"holds: channel 0x{found.channel_id.hex()}, nonce {found.nonce}, "
         f"from {found.valid_from} to {found.valid_to}"

@@ -3,65 +3,69 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import click
 
+from channels.cli.desk.options import as_json, show
 from channels.cli.desk.options import run as run_command
+from channels.cli.failing import failing
 from channels.errors import ChannelsError, InvalidValueError
 
 __all__ = ["export", "import_"]
 
 
 @click.command()
-@click.argument("book", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("book")
 @click.argument("file", type=click.File("w", lazy=False), default="-")
-def export(book: Path, file: Any) -> None:
-    """Write every entry of BOOK to FILE, one JSON document a line. The tower may run."""
+def export(book: str, file: Any) -> None:
+    """Write every entry of BOOK to FILE, one JSON document a line. The tower may run.
+
+    BOOK is a file, or the address of a PostgreSQL (postgresql://).
+    """
     from channels.tower.reading import read_book
 
-    try:
-        with read_book(book) as reader:
-            for key in reader.every_key():
-                kept = reader.kept(key)
-                if kept is not None:
-                    line = {
-                        "channel": "0x" + kept.channel_id.hex(),
-                        "side": kept.side.name,
-                        "record": "0x" + kept.record.hex(),
-                    }
-                    file.write(json.dumps(line) + "\n")
-    except ChannelsError as error:
-        raise click.ClickException(str(error)) from error
+    with failing(), read_book(book) as reader:
+        for key in reader.every_key():
+            kept = reader.kept(key)
+            if kept is not None:
+                line = {
+                    "channel": "0x" + kept.channel_id.hex(),
+                    "side": kept.side.name,
+                    "record": "0x" + kept.record.hex(),
+                }
+                file.write(json.dumps(line) + "\n")
 
 
 @click.command("import")
-@click.argument("book", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("book")
 @click.argument("file", type=click.File("r"), default="-")
-def import_(book: Path, file: Any) -> None:
-    """Read entries from FILE into BOOK, which no tower may be using.
+@as_json
+def import_(book: str, file: Any, as_json: bool) -> None:
+    """Read entries from FILE into BOOK, a file or a PostgreSQL, which no tower may be using.
 
     Of an entry that BOOK has too, the one made later stays. The next run reads every channel from
     the contract, because nobody knows what was missed.
     """
-    run_command(_import, book, file)
+    run_command(_import, book, file, as_json)
 
 
-async def _import(path: Path, file: Any) -> None:
+async def _import(place: str, file: Any, machine: bool) -> None:
     from channels.tower.book import open_book
     from channels.tower.kept import Kept
+    from channels.tower.reading import BookReader
     from channels.tower.wire import read_hex
     from channels.tower.writes import ForgetCursor, Keep
 
     taken = left = 0
-    async with open_book(path) as book:
+    async with open_book(place) as book:
         for number, line in enumerate(file, 1):
             try:
                 kept = Kept.read(read_hex(json.loads(line)["record"]))
             except (ChannelsError, ValueError, KeyError, TypeError) as error:
                 raise InvalidValueError(f"line {number} is no entry: {error}") from error
-            held = book.kept(kept.key)
+            held = await book.ask(partial(BookReader.kept, key=kept.key))
             newest = 0 if held is None else held.latest.appointment.sequence
             if kept.latest.appointment.sequence <= newest:
                 left += 1
@@ -69,4 +73,8 @@ async def _import(path: Path, file: Any) -> None:
             await book.write(Keep(kept))
             taken += 1
         await book.write(ForgetCursor())
-    click.echo(f"{taken} entries taken, {left} left as they are newer here")
+    show(
+        machine,
+        {"taken": taken, "left": left},
+        f"{taken} entries taken, {left} left as they are newer here",
+    )

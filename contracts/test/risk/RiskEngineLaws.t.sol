@@ -4,6 +4,7 @@ pragma solidity ^0.8.28;
 import {RiskEngine} from "../../src/RiskEngine.sol";
 import {Position, Spot} from "../../src/libraries/Types.sol";
 import {Margins, RiskParams, Scenario} from "../../src/risk/RiskTypes.sol";
+import {defaultRisk} from "../utils/DefaultRisk.sol";
 import {Test} from "../utils/Test.sol";
 
 /// @notice Laws of margins, close-out values and locks that follow from no-arbitrage and from their purpose, over books
@@ -202,21 +203,6 @@ contract RiskEngineLawsTest is Test {
 
     function _risk() private pure returns (RiskParams[] memory list) {
         list = new RiskParams[](1);
-        list[0] = RiskParams({
-            feed: FEED,
-            priceRange: 0.2e18,
-            volUp: 0.45e18,
-            volDown: 0.3e18,
-            lookAhead: 2 days,
-            calendar: 0.25e18,
-            strike: 0.1e18,
-            carryBase: 0.005e18,
-            carrySlope: 0.03e18,
-            shortMinimum: 0.01e18,
-            imFactor: 1.25e18,
-            shiftBase: 0.012e18,
-            shiftPerRootHour: 0.025e18,
-            runOffFactor: 2e18
-        });
+        list[0] = defaultRisk(FEED);
     }
 }

@@ -25,6 +25,7 @@ import {
 } from "../../src/libraries/Types.sol";
 import {RiskParams, Scenario} from "../../src/risk/RiskTypes.sol";
 import {TestToken} from "../../src/testing/TestToken.sol";
+import {defaultRisk} from "./DefaultRisk.sol";
 import {FakeOracle} from "./FakeOracle.sol";
 import {HashingHarness} from "./HashingHarness.sol";
 import {Test} from "./Test.sol";
@@ -115,26 +116,9 @@ abstract contract ChannelTest is Test {
     function risk() internal pure returns (RiskParams[] memory list) {
         list = new RiskParams[](2);
         (uint256 eth, uint256 btc) = ETH < BTC ? (0, 1) : (1, 0);
-        for (uint256 i; i < 2; ++i) {
-            list[i] = RiskParams({
-                feed: ETH,
-                priceRange: 0.2e18,
-                volUp: 0.45e18,
-                volDown: 0.3e18,
-                lookAhead: 2 days,
-                calendar: 0.25e18,
-                strike: 0.1e18,
-                carryBase: 0.005e18,
-                carrySlope: 0.03e18,
-                shortMinimum: 0.01e18,
-                imFactor: 1.25e18,
-                shiftBase: 0.012e18,
-                shiftPerRootHour: 0.025e18,
-                runOffFactor: 2e18
-            });
-        }
-        list[eth].feed = ETH;
-        (list[btc].feed, list[btc].priceRange) = (BTC, 0.15e18);
+        list[eth] = defaultRisk(ETH);
+        list[btc] = defaultRisk(BTC);
+        list[btc].priceRange = 0.15e18;
     }
 
     /// @dev EIP-712 hash of the array, from the type's string.
