@@ -105,7 +105,8 @@ class TransactionManager(Dispatch):
         waiting = [each for each in self._unseen(tip) if not self._lanes.held(each)]
         complete &= await self._advance_each(sorted(waiting, key=place), tip)
         await self._unblock()
-        return complete
+        # Whose nonce was taken just now looks for another before the next head.
+        return complete and not self._unseen(tip)
 
     def _unseen(self, tip: bytes) -> list[JobRecord]:
         """Open jobs that were not seen to at this head, but for those that a batch carries."""

@@ -96,15 +96,18 @@ class Child:
         """Have something done; raises KilledError if the process dies of it."""
         assert self._process.stdin is not None
         self._number += 1
+        number = self._number
         send, receive = trio.open_memory_channel[dict[str, Any]](1)
-        self._answers[self._number] = send
-        command = json.dumps({"id": self._number, "do": do, "with": values})
+        self._answers[number] = send
+        command = json.dumps({"id": number, "do": do, "with": values})
         await self._process.stdin.send_all(command.encode() + b"\n")
         try:
             with trio.fail_after(PATIENCE):
                 said = await receive.receive()
         except trio.EndOfChannel:
             raise KilledError from None
+        finally:
+            self._answers.pop(number, None)
         if "error" in said:
             raise RefusedError(said["error"])
         return said["answer"]
@@ -303,7 +306,7 @@ async def die_at(roles: Cast, deed: str, number: int, deaths: int) -> bool:
         nursery.start_soon(play)
         died = await died_before(roles.victim, deaths, done)
         if not died:
-            died = await dies_still(roles)
+            died = await dies_still(roles, deaths)
         if died:
             await roles.victim.died(deaths)
             await roles.reunite()
@@ -334,14 +337,22 @@ async def died_before(victim: Child, deaths: int, done: trio.Event) -> bool:
     return died
 
 
-async def dies_still(roles: Cast) -> bool:
+async def dies_still(roles: Cast, deaths: int) -> bool:
     """The deed is done as the leader sees it: whether the victim dies of what is left of it."""
-    try:
-        await roles.settled()
-        await roles.victim.ask("disarm")
-    except KilledError:
-        return True
-    return False
+    survived = trio.Event()
+
+    async def rest() -> None:
+        with suppress(KilledError):
+            await roles.settled()
+            await roles.victim.ask("disarm")
+            survived.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rest)
+        # Who died is up again soon, and would answer in its place.
+        died = await died_before(roles.victim, deaths, survived)
+        nursery.cancel_scope.cancel()
+    return died
 
 
 async def until_killed(leader: Child, deed: str, *values: str) -> None:
