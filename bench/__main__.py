@@ -1,4 +1,4 @@
-"""``make bench``: run every benchmark, print one table, write the page and the JSON of it."""
+"""``make bench``: run every benchmark, print one table, write its page, its plot and its JSON."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from bench.plot import draw_results
 from bench.results import Machine, Result, as_table, write_page, write_results
 from bench.timing import be_quick
 
@@ -25,7 +26,7 @@ _MODULES: Final = (
 
 
 def main() -> None:
-    """Measure; a part of it (``--only``) or in haste (``--quick``) leaves the page as it is."""
+    """Measure; a part of it (``--only``) or in haste (``--quick``) leaves page and plot be."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", choices=_MODULES, action="append", help="may be repeated")
     parser.add_argument("--quick", action="store_true", help="a tenth of the time, rough figures")
@@ -42,6 +43,8 @@ def main() -> None:
     write_results(results, machine, _ROOT / "build" / "bench.json")
     if not (arguments.only or arguments.quick):
         write_page(results, machine, _ROOT / "docs" / "benchmarks.md")
+        picture = _ROOT / "docs" / "assets" / "benchmarks.svg"
+        picture.write_bytes(draw_results(results, machine))
 
 
 if __name__ == "__main__":

@@ -127,5 +127,7 @@ they move less than the figures from one machine to another. Gas is that of the 
 snapshots, beside published figures. Rates (1/s) are better when larger, everything else when \
 smaller. Peers come with `pip install -e '.[bench]'`.
 
+![How many times better than peers, floors and targets](assets/benchmarks.svg)
+
 {table}
 """
