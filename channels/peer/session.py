@@ -378,9 +378,11 @@ def _slower(rate: RateLimit | None) -> RateLimit:
 
 
 def _error(channel_id: bytes, error: ChannelsError) -> m.Error:
-    reason = m.Reason.BUSY if isinstance(error, OurError) else m.Reason.PROTOCOL
+    """What the peer is told: its own fault by name, of ours nothing but that there is one."""
+    if isinstance(error, OurError):
+        return m.Error(channel_id=channel_id, reason=m.Reason.BUSY, text="we cannot answer for now")
     text = f"{type(error).__name__}: {error.args[0]}"
-    return m.Error(channel_id=channel_id, reason=reason, text=text)
+    return m.Error(channel_id=channel_id, reason=m.Reason.PROTOCOL, text=text)
 
 
 def _first(group: BaseExceptionGroup[ChannelsError]) -> ChannelsError:
