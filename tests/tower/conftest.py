@@ -1,4 +1,4 @@
-"""Fixtures of the tower's tests: a PostgreSQL server, and a database of its own for each test."""
+"""Fixtures of the tower's tests: a chain, a PostgreSQL server, a database of its own for each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.chain.world import World, embedded_world
 from tests.tower.postgres_server import fresh_database, running_postgres
+
+
+@pytest.fixture
+async def world() -> World:
+    """A chain inside the process, final two blocks down."""
+    return await embedded_world(finality_depth=2)
 
 
 @pytest.fixture(scope="session")

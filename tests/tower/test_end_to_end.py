@@ -11,7 +11,7 @@ from channels.errors import AppointmentRefusedError
 from channels.protocol.signing import recover
 from channels.protocol.types import EMPTY_PORTFOLIO
 from channels.tower.intake import Refusal
-from tests.chain.world import World, embedded_world
+from tests.chain.world import World
 from tests.tower.world import (
     PATIENCE,
     file_stale,
@@ -20,11 +20,6 @@ from tests.tower.world import (
     tower_of,
     until_recorded,
 )
-
-
-@pytest.fixture
-async def world() -> World:
-    return await embedded_world(finality_depth=2)
 
 
 async def test_a_tower_that_sees_the_hash_alone_refutes(world: World, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from channels.tower.book import open_book
 from channels.tower.chain import BudgetedChain
 from channels.tower.signed import SignedReceipt
 from channels.tower.writes import Keep
-from tests.chain.world import HOUR, World, embedded_world
+from tests.chain.world import HOUR, World
 from tests.tower.world import (
     PATIENCE,
     POLICY,
@@ -42,11 +42,6 @@ from tests.tower.world import (
     until_recorded,
     world_account,
 )
-
-
-@pytest.fixture
-async def world() -> World:
-    return await embedded_world(finality_depth=2)
 
 
 async def hand_over(stand: Stand, channel: Channel, nonce: int, **more: Any) -> SignedReceipt:

@@ -17,7 +17,7 @@ from channels.protocol.watching import Duties
 from channels.tower.content import Authorised, pack_portfolio
 from channels.tower.intake import Refusal
 from channels.tower.kept import Holding, watch_key
-from tests.chain.world import HOUR, World, embedded_world
+from tests.chain.world import HOUR, World
 from tests.tower.test_http import client_of, http_to
 from tests.tower.world import (
     PATIENCE,
@@ -28,11 +28,6 @@ from tests.tower.world import (
     tower_of,
     world_account,
 )
-
-
-@pytest.fixture
-async def world() -> World:
-    return await embedded_world(finality_depth=2)
 
 
 def authorised(stand: Stand, channel: Channel, nonce: int, *, silence: int = 0) -> Authorised:

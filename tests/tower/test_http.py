@@ -29,7 +29,7 @@ from channels.tower.http import HttpPolicy, tower_app
 from channels.tower.replicas import ProtectionPolicy, open_protection
 from channels.tower.signed import SignedHeartbeat
 from channels.transport.limits import RateLimit
-from tests.chain.world import World, embedded_world
+from tests.chain.world import World
 from tests.tower.world import (
     PATIENCE,
     Stand,
@@ -40,12 +40,6 @@ from tests.tower.world import (
     until_recorded,
     world_account,
 )
-
-
-@pytest.fixture
-async def world() -> World:
-    return await embedded_world(finality_depth=2)
-
 
 NOW = 1_800_000_000.0
 OPS = Path(__file__).parents[2] / "channels" / "tower" / "ops"

@@ -26,7 +26,7 @@ from channels.tower.http import HttpPolicy, tower_app
 from channels.tower.replicas import open_protection
 from channels.tower.server import ServerConfig, serve_tower
 from channels.transport.limits import RateLimit
-from tests.chain.world import World, embedded_world
+from tests.chain.world import World
 from tests.tower.world import (
     PATIENCE,
     Channel,
@@ -39,11 +39,6 @@ from tests.tower.world import (
 
 HOST: Final = "127.0.0.1"
 GENEROUS: Final = HttpPolicy()
-
-
-@pytest.fixture
-async def world() -> World:
-    return await embedded_world(finality_depth=2)
 
 
 def self_signed(folder: Path) -> tuple[Path, Path]:

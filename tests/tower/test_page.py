@@ -15,7 +15,7 @@ import trio
 
 from channels.errors import EndpointError
 from channels.tower.page import status_page
-from tests.chain.world import World, embedded_world
+from tests.chain.world import World
 from tests.tower.world import (
     PATIENCE,
     POLICY,
@@ -41,11 +41,6 @@ QUIET: Final = (
     "--hide-scrollbars",
 )
 VOID: Final = {"meta", "br"}
-
-
-@pytest.fixture
-async def world() -> World:
-    return await embedded_world(finality_depth=2)
 
 
 class Reader(HTMLParser):

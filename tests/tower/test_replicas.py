@@ -26,7 +26,7 @@ from channels.tower.page import status_page
 from channels.tower.postgres import PostgresDatabase
 from channels.tower.replica import Replica, ReplicaSetup, open_replica
 from channels.tower.service import Tower
-from tests.chain.world import World, embedded_world
+from tests.chain.world import World
 from tests.tower.world import (
     PATIENCE,
     POLICY,
@@ -37,11 +37,6 @@ from tests.tower.world import (
     until_recorded,
     world_account,
 )
-
-
-@pytest.fixture
-async def world() -> World:
-    return await embedded_world(finality_depth=2)
 
 
 class Blindfold:
