@@ -28,7 +28,8 @@ demo: $(VENV)/runtime.stamp
 	$(BIN)/option-channels demo
 
 test: check forge-test tools/hardhat/node_modules/.stamp
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile || { echo 'What failed runs once more, alone:'; \
+	    $(BIN)/pytest --last-failed --last-failed-no-failures none; }
 
 test-oldest: $(VENV)/dev.stamp
 	mkdir -p build

@@ -46,24 +46,32 @@ class PeerChannel(Trading):
         Raises:
             RejectedError: the peer's market data disagrees.
         """
+        change, chosen = Remark(), marks
 
         def build(channel: Channel) -> events.Draft:
+            nonlocal chosen
             chosen = self._peer.marks_for(channel, ()) if marks is None else marks
-            return events.Draft(change=Remark(), marks=chosen)
+            return events.Draft(change=change, marks=chosen)
 
         try:
             return await self._propose(build, timeout)
-        except SigningRefusedError:
-            full, draft = self.state.ledger.full.state, build(self.state)
-            if not changes_nothing(self.state, draft):
+        except (SigningRefusedError, InvalidValueError):
+            if chosen is None or not self._stands(chosen, any_newer=marks is None):
                 raise
+            full = self.state.ledger.full.state
             return ChangeConfirmed(
                 nonce=full.nonce,
                 proposal=0,
-                change=draft.change,
+                change=change,
                 ours=False,
                 portfolio=full.portfolio,
             )
+
+    def _stands(self, marks: Marks, *, any_newer: bool) -> bool:
+        """Whether the channel is marked so already, or, where that will do, later than that."""
+        if any_newer and self.portfolio.marked_at > marks.marked_at:
+            return True
+        return changes_nothing(self.state, events.Draft(change=Remark(), marks=marks))
 
     async def settle(
         self, feed: str, expiry: int, price: int, *, timeout: float = ANSWER_TIMEOUT

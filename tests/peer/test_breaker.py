@@ -341,7 +341,7 @@ async def test_a_remark_passes_a_killed_peer(world: World, tmp_path: Path) -> No
 async def test_a_quote_past_its_time_is_declined(world: World, tmp_path: Path) -> None:
     async with trading(world, tmp_path) as pair:
         quotes = await pair.alice.channel.request_quote([put(pair.alice)], ttl=10)
-        await pair.travel(by=11)
+        await pair.travel(by=11, in_flight=True)
         with pytest.raises(RejectedError, match="expired"):
             await quotes.best().accept()
         ours, _ = await pair.settled()
@@ -352,7 +352,7 @@ async def test_a_policy_may_take_late_quotes(world: World, tmp_path: Path) -> No
     policy = RiskPolicy(take_late_quotes=True)
     async with trading(world, tmp_path, alice={"policy": policy}) as pair:
         quotes = await pair.alice.channel.request_quote([put(pair.alice)], ttl=10)
-        await pair.travel(by=11)
+        await pair.travel(by=11, in_flight=True)
         await quotes.best().accept()
         ours, _ = await pair.settled()
         assert len(ours.portfolio.positions) == 1

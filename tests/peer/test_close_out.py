@@ -52,6 +52,12 @@ async def test_an_unmet_call_is_closed_out(world: World, tmp_path: Path) -> None
         await pair.travel(by=12)
         sent = await pair.alice.told(MarginCallSent)
         await pair.settled()
+        last_marks = sent.call.due_by - 12
+        await pair.travel(to=last_marks)
+        await channel._until(
+            lambda state: state.portfolio.marked_at == last_marks, PATIENCE, "mark"
+        )
+        await pair.settled()
         await pair.travel(to=sent.call.due_by)
         await pair.alice.told(MarginCallUnmet)
         await channel._until(lambda state: state.phase is Phase.DISPUTED, PATIENCE, "dispute")

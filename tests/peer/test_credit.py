@@ -120,7 +120,8 @@ async def test_a_remarks_on_schedule(world: World, tmp_path: Path) -> None:
     async with trading(world, tmp_path, **both()) as pair:
         await trade(pair.alice)
         before = pair.alice.channel.portfolio
-        await pair.travel(by=POLICY.remark_interval)
+        for _ in range(0, POLICY.remark_interval, 12):
+            await pair.travel(by=12)
         confirmed = await pair.alice.told(ChangeConfirmed)
         while not isinstance(confirmed.change, Remark):
             confirmed = await pair.alice.told(ChangeConfirmed)

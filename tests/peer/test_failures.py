@@ -161,7 +161,7 @@ async def test_acceptance_of_a_proposal_that_cannot_be_stored_lapses(
         nursery.start_soon(propose)
         await error_told(pair.bob, StorageError)
         assert pair.channel.phase is Phase.PROPOSED
-        await pair.travel(by=121)
+        await pair.travel(by=121, in_flight=True)
         await pair.settled()
         await trade(pair.alice)
 

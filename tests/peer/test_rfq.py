@@ -287,7 +287,7 @@ async def test_a_part_is_taken_once_and_not_at_other_prices(world: World, tmp_pa
 async def test_a_part_after_the_quote_has_expired(world: World, tmp_path: Path) -> None:
     async with quoted(world, tmp_path, least=1) as (pair, _):
         quote = (await pair.channel.request_quote([put(pair.alice, 4)])).best()
-        await pair.travel(by=12)
+        await pair.travel(by=12, in_flight=True)
         with pytest.raises(RejectedError, match="expired"):
             await quote.accept("0.5")
         half = part(quote.trade, WAD // 2)
@@ -333,7 +333,7 @@ async def test_a_quote_taken_late_is_told(world: World, tmp_path: Path) -> None:
     late = {"policy": RiskPolicy(take_late_quotes=True)}
     async with quoted(world, tmp_path, good_for=5, alice=late) as (pair, _):
         quote = (await pair.channel.request_quote([put(pair.alice)])).best()
-        await pair.travel(by=12)
+        await pair.travel(by=12, in_flight=True)
         await quote.accept()
         told = await pair.bob.told(QuoteTakenLate)
         assert told.trade_id == quote.trade.trade_id

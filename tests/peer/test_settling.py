@@ -88,7 +88,8 @@ async def test_by_hand_and_by_itself_on_both_sides_at_once(
         confirmed: list[ChangeConfirmed] = []
 
         async def by_hand(desk: Desk) -> None:
-            await desk.channel.wait_for_head(expiry)
+            for each in (pair.alice, pair.bob):
+                await each.channel.wait_for_head(expiry)
             confirmed.append(await desk.channel.settle(FEED_NAME, expiry, 2_990 * WAD))
 
         async with trio.open_nursery() as nursery:

@@ -26,7 +26,7 @@ async def paid_out(pair: Pair, ours: int, theirs: int = 0) -> None:
 
         async def mine() -> None:
             while True:
-                await pair.travel(by=1)
+                await pair.travel(by=1, in_flight=True)
 
         nursery.start_soon(mine)
         await pair.channel.withdraw(ours, theirs, timeout=PATIENCE)

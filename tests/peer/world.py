@@ -26,6 +26,7 @@ from channels.peer import (
     default_terms,
     open_peer,
 )
+from channels.peer.proposing import may_propose
 from channels.pricing import forward_price, price
 from channels.pricing.instruments import Put
 from channels.protocol.changes import Marks, SeriesMark, Trade
@@ -212,8 +213,18 @@ class Pair:
         assert ours.state.ledger.full.state == theirs.state.ledger.full.state
         return ours, theirs
 
-    async def travel(self, *, to: int | None = None, by: int | None = None) -> None:
-        """Move the chain's clock, and wait until both have seen it."""
+    async def travel(
+        self, *, to: int | None = None, by: int | None = None, in_flight: bool = False
+    ) -> None:
+        """Move the chain's clock, and wait until both have seen it.
+
+        Waits first until nothing is half signed, which a leap of time would put on the chain;
+        unless ``in_flight`` is what the test is about.
+        """
+        for desk in () if in_flight else (self.alice, self.bob):
+            for channel in desk.peer.channels:
+                with trio.fail_after(PATIENCE):
+                    await channel._runner.wait_until(may_propose)
         await self.world.control.advance_time(to=to, by=by)
         now = await self.world.control.time()
         for desk in (self.alice, self.bob):

@@ -129,7 +129,7 @@ class _Session:
         self.watch = Watch()
         self.channels: dict[str, list[PeerChannel]] = {}
         self.styles: dict[str, str] = {}
-        self._opening = True
+        self._refusals: dict[str, str] = {}
 
     # -- who is there
 
@@ -291,8 +291,9 @@ class _Session:
                 channels, wanted.legs, Side.BUY, ttl=_TTL, patience=_TTL, tell_side=True
             )
             await best.quote.accept()
-        except ChannelsError:
+        except ChannelsError as error:
             self.watch.tallies[name].unquoted += 1
+            self._refusals[name] = str(error)
             return False
         channel_id = best.channel.channel_id
         self.books.dealt.append(
@@ -354,23 +355,37 @@ class _Session:
             left_in_contract=await self.floor.left_in_contract(),
         )
 
-    def _unwinding(self, channel: PeerChannel) -> Wish:
-        """Positions to take back, as many as one request holds."""
+    def _unwinding(self, channel: PeerChannel, attempt: int = 0) -> Wish:
+        """Positions to take back: as many as one request holds; fewer and others when refused.
+
+        What is left must fit the maker's limits and both margins, and some parts leave more than
+        others.
+        """
         legs = unwind_legs(channel.portfolio, channel.side, int(self.floor.clock()))
-        return Wish(title="unwinds", legs=tuple(legs[:MAX_LEGS]))
+        first = attempt % max(1, len(legs))
+        most = max(1, MAX_LEGS >> (attempt % 5))
+        return Wish(title="unwinds", legs=tuple((legs[first:] + legs[:first])[:most]))
 
     async def _unwind(self, name: str, channel: PeerChannel) -> None:
-        """Take every position back; where there is no price, ask again an hour later."""
-        for _ in range(_ATTEMPTS):
+        """Take every position back; where there is no price, ask for another part an hour later."""
+        refused = 0
+        while True:
+            await self._expire(int(self.floor.clock()))
             if not channel.portfolio.positions:
                 return
-            wanted = self._unwinding(channel)
-            if not await self._trade(name, [channel], wanted, self.tape.frames[-1].at):
-                await self._move_to(int(self.floor.clock()) + HOUR)
-                await self._remark()
-                await self._calm()
-        maker = self.books.parties[channel.channel_id][1]
-        raise BugError(f"{maker} does not take its positions back")
+            wanted = self._unwinding(channel, refused)
+            if await self._trade(name, [channel], wanted, self.tape.frames[-1].at):
+                continue
+            refused += 1
+            if refused == _ATTEMPTS:
+                maker = self.books.parties[channel.channel_id][1]
+                raise BugError(
+                    f"{maker} does not take its positions back: {self._refusals[name]}",
+                    next_step="replay with another --seed, and report this one",
+                )
+            await self._move_to(int(self.floor.clock()) + HOUR)
+            await self._remark()
+            await self._calm()
 
 
 def _use(channel: PeerChannel) -> float:
