@@ -118,9 +118,7 @@ async def open_channel(peer: Peer, server: str) -> PeerChannel:
         risk=_RISK,
         stale_penalty=0,
     )
-    channel = await peer.open(
-        peer=server, terms=terms, risk=_RISK, deposit=DEPOSIT, peer_deposit=DEPOSIT
-    )
+    channel = await peer.open(peer=server, terms=terms, risk=_RISK, deposit=DEPOSIT)
     await channel.propose_trade([Leg(far_put(peer.now()), quantity=1)], [int(to_wad(100))])
     return channel
 
@@ -150,10 +148,16 @@ async def fill(channel: PeerChannel, now: int, positions: int) -> None:
         await channel.propose_trade(part, [int(to_wad(100))] * len(part))
 
 
-async def remark(channel: PeerChannel) -> None:
-    """A whole change, two co-signed states: the spot moves by a tick, to and fro."""
+async def remark(channel: PeerChannel, ticks: int | None = None) -> None:
+    """A whole change, two co-signed states: the spot moves by a tick, to and fro.
+
+    Both spots are soon known to the margin engine, so that it is the protocol that is measured.
+    ``ticks``: move it to so many thousandths of a tick above where it began instead.
+    """
     marks = marks_of(channel.portfolio)
     spot = _SPOT + _TICK if marks.spots[_FEED] == _SPOT else _SPOT
+    if ticks is not None:
+        spot = _SPOT + ticks * _TICK // 1_000
     await channel.remark(attrs.evolve(marks, spots={_FEED: spot}))
 
 

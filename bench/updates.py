@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
-from itertools import cycle
+from itertools import count, cycle
 from typing import Final
 
 import trio
@@ -114,6 +114,15 @@ async def _trades() -> list[float]:
         return await latencies(trade, SECONDS)
 
 
+async def _new_marks() -> list[float]:
+    """Marks a full portfolio at a spot never seen before: each side values all of it."""
+    async with _pair(durable=True, tls=True) as (peer, server):
+        channel = await open_channel(peer, server)
+        await fill(channel, peer.now(), POSITIONS)
+        ticks = count(1)
+        return await latencies(lambda: remark(channel, next(ticks)), SECONDS)
+
+
 async def _quoted_trades() -> list[float]:
     """Asks for a price of one put, takes it, and waits until the trade stands."""
     async with _pair(durable=True, tls=True) as (peer, server):
@@ -140,6 +149,12 @@ def _measure_trades() -> Iterator[Result]:
             target=most,
             references={"two floor updates": 2e6 / floor},
         )
+    yield Result(
+        name=f"a re-mark of {POSITIONS} positions at a new spot, durable, TLS, p50",
+        value=percentile(trio.run(_new_marks), 0.5) * 1e6,
+        unit="us",
+        references={"two floor updates": 2e6 / floor},
+    )
     yield Result(
         name="RFQ to confirmed trade, the maker's pricing included, durable, TLS, p50",
         value=percentile(trio.run(_quoted_trades), 0.5) * 1e6,

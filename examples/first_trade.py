@@ -15,7 +15,6 @@ async def main() -> None:
             terms=local.terms,
             risk=local.risk,
             deposit=10_000 * USD,
-            peer_deposit=10_000 * USD,
         )
         quotes = await channel.request_quote([Leg(put, quantity=+2)], Side.BUY)
         print(f"Bob's price for 2 {put.name}: {dollars(quotes.best().premium)}")

@@ -225,7 +225,6 @@ class Floor:
             terms=self.terms(a, b, deposit),
             risk=self.risk,
             deposit=deposit,
-            peer_deposit=deposit,
         )
 
     async def move_to(self, time: int, *, remark: bool = True) -> None:

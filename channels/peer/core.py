@@ -24,7 +24,7 @@ from channels.peer.duties import Duties
 from channels.peer.handle import PeerChannel
 from channels.peer.inbox import Inbox
 from channels.peer.kill_switch import KillSwitch
-from channels.peer.marks import live_marks
+from channels.peer.marks import live_marks, marks_to_book_at
 from channels.peer.news import News
 from channels.peer.openings import Openings
 from channels.peer.quoting import Quoting
@@ -38,7 +38,7 @@ from channels.peer.waiting import Outcomes
 from channels.protocol import messages as m
 from channels.protocol import records
 from channels.protocol.calls import Call
-from channels.protocol.changes import Marks
+from channels.protocol.changes import Marks, marks_of
 from channels.protocol.channel import Channel, Phase
 from channels.protocol.effects import Notice, Outcome
 from channels.protocol.events import ChainSeen, RestoredFromBackup, Resume
@@ -143,6 +143,15 @@ class Core(ABC):
                 "no market to mark with", next_step="pass market= to open_peer"
             )
         return live_marks(self._setup.market, channel.portfolio, more, self.now())
+
+    def marks_to_book_at(self, channel: Channel, series: Iterable[Series]) -> Marks:
+        """The marks that a trade of ours in ``series`` is booked at; see `RiskPolicy`.
+
+        Raises:
+            IllegalCommandError: this peer was opened without a market.
+        """
+        own = self.marks_for(channel, series)
+        return marks_to_book_at(self._setup.policy, marks_of(channel.portfolio), own)
 
     def marks_objection(
         self, channel: Channel, portfolio: Portfolio

@@ -83,7 +83,7 @@ class FlatMarket:
         return Marks(
             marked_at=int(self.clock()),
             spots=dict(self.spots),
-            series={each: SeriesMark(vol=self.vol, carry=self.carry) for each in wanted},
+            series=dict.fromkeys(wanted, SeriesMark(vol=self.vol, carry=self.carry)),
         )
 
     async def settlement_price(self, feed: bytes, expiry: int) -> int | None:

@@ -18,6 +18,7 @@ __all__ = [
     "disagreement",
     "live_marks",
     "marks_objection",
+    "marks_to_book_at",
     "moved",
 ]
 
@@ -33,15 +34,43 @@ def live_marks(market: MarkSource, portfolio: Portfolio, more: Iterable[Series],
     """
     held = marks_of(portfolio)
     expired = {series: mark for series, mark in held.series.items() if series[1] <= now}
-    live = sorted({*held.series, *more} - expired.keys())
+    live = [series for series in held.series if series not in expired]
+    live += sorted(set(more) - held.series.keys())
     if not live:
         return held
     fresh = market.marks(live)
+    if not expired:
+        return fresh
     return Marks(
         marked_at=fresh.marked_at,
         spots={**{each[0]: held.spots[each[0]] for each in expired}, **fresh.spots},
         series={**fresh.series, **expired},
     )
+
+
+def marks_to_book_at(policy: RiskPolicy, held: Marks, own: Marks) -> Marks:
+    """The marks that a trade is booked at: those held, and our own of what it adds.
+
+    They are our own throughout where something held is too old or too far from ours, or where the
+    trade brings a feed of which no spot is held: one state has one time for all its marks.
+    """
+    near = (
+        0 <= own.marked_at - held.marked_at < policy.held_age
+        and all(
+            feed in held.spots
+            and abs(own.spots.get(feed, 0) - held.spots[feed]) * WAD
+            <= policy.held_spot_move * held.spots[feed]
+            for feed in {series[0] for series in own.series}
+        )
+        and all(
+            max(abs(mark.vol - kept.vol), abs(mark.carry - kept.carry)) <= policy.held_vol_move
+            for series, mark in own.series.items()
+            if (kept := held.series.get(series)) is not None
+        )
+    )
+    if not near:
+        return own
+    return Marks(marked_at=held.marked_at, spots=held.spots, series={**own.series, **held.series})
 
 
 @attrs.frozen(kw_only=True)
@@ -72,15 +101,18 @@ def marks_objection(
     if not known.series and abs(theirs.marked_at - ours.marked_at) > policy.mark_age:
         return Reason.MARKS, f"marks of {theirs.marked_at}, our clock says {ours.marked_at}"
     for feed, price in theirs.spots.items():
-        own = ours.spots[feed]
+        spot = ours.spots[feed]
         if left is not None and feed in known.spots and price == left.spots.get(feed):
             continue
-        if _spot_differs(policy, own, price):
-            return Reason.MARKS, f"spot {price}, ours {own}"
+        if _spot_differs(policy, spot, price):
+            return Reason.MARKS, f"spot {price}, ours {spot}"
     for series, mark in theirs.series.items():
+        own = ours.series[series]
+        if mark == own:
+            continue
         if left is not None and series in known.series and mark == left.series.get(series):
             continue
-        text = _mark_differs(policy, series, ours.series[series], mark)
+        text = _mark_differs(policy, series, own, mark)
         if text:
             return Reason.MARKS, text
     return None

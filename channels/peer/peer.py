@@ -140,7 +140,7 @@ class Peer(Core):
         terms: Terms,
         risk: Sequence[RiskParams],
         deposit: int,
-        peer_deposit: int,
+        peer_deposit: int | None = None,
         timeout: float = 600.0,
     ) -> PeerChannel:
         """Open a channel, and wait until both deposits are final on chain.
@@ -152,7 +152,7 @@ class Peer(Core):
             terms: name both parties and signers; our side is the one whose signer is ours.
             risk: margin parameters, one set a feed, hashing to the terms' ``risk_hash``.
             deposit: ours, base units.
-            peer_deposit: the counterparty's, base units.
+            peer_deposit: the counterparty's, base units; None: as much as ours.
             timeout: seconds for all of it.
 
         Raises:
@@ -161,7 +161,8 @@ class Peer(Core):
             PeerTimeoutError: the peer cannot be reached, or the chain is slow.
         """
         side = self._openings.side_in(terms)
-        deposits = {side: deposit, side.other: peer_deposit}
+        theirs = deposit if peer_deposit is None else peer_deposit
+        deposits = {side: deposit, side.other: theirs}
         counterparty = await self.connect(peer)
         if counterparty != terms.signer(side.other):
             raise InvalidValueError(

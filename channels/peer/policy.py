@@ -52,6 +52,12 @@ class RiskPolicy:
     ``mark_age`` seconds between the peer's marks and ours. ``take_late_quotes``: whether a quote is
     still taken after its own time to live and within its box; it is firm that long on chain, but
     its maker did not mean it.
+
+    A trade of ours is booked at the marks the channel holds, and only what it adds at our own, as
+    long as those held are less than ``held_age`` seconds older than our own, and no spot differs
+    from them by more than ``held_spot_move`` (relative), no vol or carry by more than
+    ``held_vol_move`` (absolute): nothing but what is traded is then valued again. A ``held_age`` of
+    0 books every trade at our own (docs/decisions/0020-trades-at-the-marks-held.md).
     """
 
     spot_tolerance: int = WAD // 100
@@ -59,6 +65,9 @@ class RiskPolicy:
     carry_tolerance: int = WAD * 5 // 100
     mark_age: int = 300
     take_late_quotes: bool = False
+    held_age: int = 60
+    held_spot_move: int = WAD // 2_000
+    held_vol_move: int = WAD // 200
 
 
 def default_terms(

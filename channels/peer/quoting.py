@@ -25,12 +25,13 @@ from channels.peer.callbacks import ask
 from channels.peer.desk import Desk
 from channels.peer.desk_news import QuoteTakenLate
 from channels.peer.makers import MakerQuote, QuoteRequest, reversed_legs, trade_draft
+from channels.peer.marks import marks_to_book_at
 from channels.peer.quote_book import QuoteBook
 from channels.peer.runner import Runner
 from channels.peer.setup import PeerSetup
 from channels.peer.tasks import Tasks, Tell
 from channels.protocol import messages as m
-from channels.protocol.changes import Trade
+from channels.protocol.changes import Marks, Trade, marks_of
 from channels.protocol.channel import Channel, Phase
 from channels.protocol.checks import check_legs, told_of_halt
 from channels.protocol.effects import Notice, QuoteRequested
@@ -186,10 +187,11 @@ class Quoting:
             answer = await maker(question)
             if answer is None:
                 return None
-            now = self._setup.now()
+            now, held = self._setup.now(), marks_of(channel.portfolio)
+            marks = marks_to_book_at(self._setup.policy, held, answer.marks)
             return SendQuote(
                 request_id=request.request_id,
-                sides=tuple(_drafts(channel, question, request.request_id, answer)),
+                sides=tuple(_drafts(channel, question, request.request_id, answer, marks)),
                 expires_at=now + min(answer.good_for, request.time_to_live),
                 now=now,
                 least=answer.least,
@@ -262,7 +264,11 @@ def _why_not(channel: Channel, error: Exception) -> tuple[m.Reason, str]:
 
 
 def _drafts(
-    channel: Channel, question: QuoteRequest, request_id: bytes, answer: MakerQuote
+    channel: Channel,
+    question: QuoteRequest,
+    request_id: bytes,
+    answer: MakerQuote,
+    marks: Marks,
 ) -> Iterator[Draft]:
     """The side that was asked for, or both: buying first, under UTIs of their own."""
     trade_id = keccak(channel.channel_id + request_id)
@@ -276,6 +282,6 @@ def _drafts(
             legs=legs,
             prices=prices,
             requester=channel.side.other,
-            marks=answer.marks,
+            marks=marks,
             unit=channel.terms.unit,
         )

@@ -106,7 +106,7 @@ class Trading(Proposer):
                 legs=tuple(legs),
                 prices=tuple(prices),
                 requester=self.side,
-                marks=self._peer.marks_for(channel, series),
+                marks=self._peer.marks_to_book_at(channel, series),
                 unit=channel.terms.unit,
             )
 

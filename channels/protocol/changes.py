@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -128,16 +129,22 @@ class Settlement:
 Change = Trade | Remark | Settlement
 
 
+_MARKS: Final[WeakKeyDictionary[Portfolio, Marks]] = WeakKeyDictionary()
+
+
 def marks_of(portfolio: Portfolio) -> Marks:
-    """The marks a portfolio carries."""
-    return Marks(
-        marked_at=portfolio.marked_at,
-        spots={spot.feed: spot.price for spot in portfolio.spots},
-        series={
-            position.series: SeriesMark(vol=position.vol, carry=position.carry)
-            for position in portfolio.positions
-        },
-    )
+    """The marks a portfolio carries; worked out once, and kept as long as it is."""
+    marks = _MARKS.get(portfolio)
+    if marks is None:
+        marks = _MARKS[portfolio] = Marks(
+            marked_at=portfolio.marked_at,
+            spots={spot.feed: spot.price for spot in portfolio.spots},
+            series={
+                position.series: SeriesMark(vol=position.vol, carry=position.carry)
+                for position in portfolio.positions
+            },
+        )
+    return marks
 
 
 def equity(portfolio: Portfolio, contribution: int, side: Party, unit: int) -> int:
@@ -225,13 +232,14 @@ def _build(
     unit: int,
     model: MarginModel,
 ) -> Portfolio:
-    open_series = sorted(series for series, quantity in quantities.items() if quantity)
     held = {each.series: each for each in before.positions}
     positions = tuple(
-        _position(series, quantities[series], marks.series, held.get(series))
-        for series in open_series
+        _position(series, quantity, marks.series, held.get(series))
+        for series, quantity in sorted(quantities.items())
+        if quantity
     )
-    spots = _spots({series[0] for series in open_series}, marks.spots)
+    open_feeds = {each.feed for each in positions}
+    spots = _spots(open_feeds, marks.spots)
     required = model.requirements(positions, spots, marks.marked_at, unit)
     built = Portfolio(
         net_to_b=net_to_b,
@@ -249,13 +257,18 @@ def _position(
     series: Series, quantity: int, marks: Mapping[Series, SeriesMark], held: Position | None
 ) -> Position:
     """The position in ``series``: the one held where nothing of it changes, for it is hashed."""
-    feed, expiry, kind, strike = series
     mark = marks.get(series)
     if mark is None:
+        _, expiry, kind, strike = series
         raise InvalidValueError(f"no mark for kind {kind}, strike {strike}, expiry {expiry}")
-    known = held is not None and (held.quantity, held.vol, held.carry)
-    if held is not None and known == (quantity, mark.vol, mark.carry):
+    if (
+        held is not None
+        and held.quantity == quantity
+        and held.vol == mark.vol
+        and held.carry == mark.carry
+    ):
         return held
+    feed, expiry, kind, strike = series
     return Position(
         feed=feed,
         kind=kind,

@@ -161,7 +161,6 @@ class LinkedPeers:
             terms=self.terms_of(a, b, deposit=deposit, salt=salt),
             risk=self.risk,
             deposit=deposit,
-            peer_deposit=deposit,
         )
 
     # ---- time and market

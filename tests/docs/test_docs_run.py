@@ -144,7 +144,7 @@ async def main() -> None:
         stake = 10_000 * USD
         channel = await local.alice.open(
             peer=local.bob_address, terms=local.terms, risk=local.risk,
-            deposit=stake, peer_deposit=stake,
+            deposit=stake,
         )
         expiry = local.next_expiry
         call = Call(FEED, strike=3_000, expiry=expiry)

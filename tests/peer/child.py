@@ -196,7 +196,6 @@ class Trading:
             terms=attrs.evolve(self._channel.terms, salt=secrets.token_bytes(32)),
             risk=RISK,
             deposit=SMALL,
-            peer_deposit=SMALL,
         )
         return channel.channel_id.hex()
 

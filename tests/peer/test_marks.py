@@ -13,6 +13,7 @@ from channels.peer.marks import (
     disagreement,
     live_marks,
     marks_objection,
+    marks_to_book_at,
     moved,
 )
 from channels.peer.policy import RiskPolicy
@@ -190,3 +191,58 @@ def test_with_nothing_alive_the_marks_are_those_held() -> None:
     found = live_marks(market, portfolio, [], EXPIRY + 1)
     assert market.series == []
     assert (found.marked_at, found.spots) == (T0, {ETH: 3_000 * WAD})
+
+
+HELD = Marks(
+    marked_at=T0,
+    spots={ETH: 3_000 * WAD},
+    series={PUT: SeriesMark(vol=60 * WAD // 100)},
+)
+
+
+def own(
+    *, at: int = T0 + 59, spot: int = 3_000 * WAD, vol: int = 60 * WAD // 100, carry: int = 0
+) -> Marks:
+    """Our own of what is held and of one series more, that trades at a vol of 70 %."""
+    return Marks(
+        marked_at=at,
+        spots={ETH: spot, BTC: 90_000 * WAD},
+        series={PUT: SeriesMark(vol=vol, carry=carry), LOW: SeriesMark(vol=70 * WAD // 100)},
+    )
+
+
+@pytest.mark.parametrize(
+    "near",
+    [
+        own(),
+        own(at=T0),
+        own(spot=3_001_500 * WAD // 1_000),
+        own(spot=2_998_500 * WAD // 1_000),
+        own(vol=605 * WAD // 1_000),
+        own(carry=-WAD // 200),
+    ],
+)
+def test_a_trade_is_booked_at_the_marks_held_and_adds_its_own(near: Marks) -> None:
+    booked = marks_to_book_at(POLICY, HELD, near)
+    assert (booked.marked_at, booked.spots) == (T0, HELD.spots)
+    assert booked.series == {**HELD.series, LOW: near.series[LOW]}
+
+
+@pytest.mark.parametrize(
+    ("far", "policy"),
+    [
+        (own(at=T0 + 60), POLICY),
+        (own(at=T0 - 1), POLICY),
+        (own(spot=3_001_500 * WAD // 1_000 + 1), POLICY),
+        (own(spot=2_998_500 * WAD // 1_000 - 1), POLICY),
+        (own(vol=605 * WAD // 1_000 + 1), POLICY),
+        (own(carry=WAD // 200 + 1), POLICY),
+        (own(at=T0), RiskPolicy(held_age=0)),
+        (attrs.evolve(own(), spots={BTC: 90_000 * WAD}), POLICY),
+        (attrs.evolve(own(), series={**own().series, COIN: SeriesMark(vol=WAD)}), POLICY),
+    ],
+)
+def test_a_trade_is_booked_at_our_own_marks_where_those_held_will_not_do(
+    far: Marks, policy: RiskPolicy
+) -> None:
+    assert marks_to_book_at(policy, HELD, far) is far

@@ -33,6 +33,7 @@ from channels.protocol.types import Party, Portfolio
 from tests.chain.world import FUNDS, World
 from tests.peer.world import (
     DEPOSIT,
+    FEED,
     FEED_NAME,
     PATIENCE,
     RISK,
@@ -209,6 +210,39 @@ async def test_settlement_that_we_do_not_know_yet(world: World, tmp_path: Path) 
             await pair.channel.settle(FEED_NAME, expiry, 3_000 * WAD)
 
 
+@pytest.mark.parametrize("asked", [True, False])
+async def test_a_trade_leaves_the_marks_that_are_near_enough(
+    world: World, tmp_path: Path, asked: bool
+) -> None:
+    """A quote or proposal a slot later, 4 basis points off, marks nothing but what it adds."""
+    async with trading(world, tmp_path) as pair:
+        await trade(pair.alice)
+        before = pair.channel.portfolio
+        await pair.travel(by=12)
+        for trader in (pair.a, pair.b):
+            trader.market.spot = trader.market.spot * 10_004 // 10_000
+            trader.market.vol += WAD // 1_000
+        added = put(pair.alice, strike=3_200)
+        if asked:
+            await (await pair.channel.request_quote([added], ttl=10)).best().accept()
+        else:
+            await pair.channel.propose_trade([added], [300 * WAD])
+        after, _ = await pair.settled()
+        assert (after.portfolio.marked_at, after.portfolio.spots) == (
+            before.marked_at,
+            before.spots,
+        )
+        held, new = after.portfolio.positions
+        assert (held, new.strike, new.vol) == (
+            before.positions[0],
+            3_200 * WAD,
+            pair.a.market.vol,
+        )
+        await after.remark()
+        assert after.portfolio.marked_at == before.marked_at + 12
+        assert after.portfolio.spot(FEED) == pair.a.market.spot
+
+
 async def test_simultaneous_proposals_both_come_to_stand(world: World, tmp_path: Path) -> None:
     async with trading(world, tmp_path) as pair:
         lapsed: list[ProposalLapsed] = []
@@ -368,7 +402,6 @@ async def test_the_same_terms_twice(world: World, tmp_path: Path) -> None:
                 terms=pair.channel.terms,
                 risk=RISK,
                 deposit=DEPOSIT,
-                peer_deposit=DEPOSIT,
             )
         await trade(pair.alice)
 

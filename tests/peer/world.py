@@ -260,7 +260,6 @@ async def open_channel(alice: Desk, b: Trader, **changes: Any) -> PeerChannel:
         terms=terms_of(b.world, **changes),
         risk=RISK,
         deposit=DEPOSIT,
-        peer_deposit=DEPOSIT,
         timeout=PATIENCE,
     )
 

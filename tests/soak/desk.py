@@ -98,7 +98,6 @@ class Desk:
             terms=_terms(terms),
             risk=risk_of(risk),
             deposit=DEPOSIT,
-            peer_deposit=DEPOSIT,
             timeout=300,
         )
         return channel.channel_id.hex()

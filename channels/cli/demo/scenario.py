@@ -102,7 +102,7 @@ class Story:
             max_in_flight=8,
         )
         channel = await self.alice.open(
-            peer=self.bob.address, terms=terms, risk=risk, deposit=DEPOSIT, peer_deposit=DEPOSIT
+            peer=self.bob.address, terms=terms, risk=risk, deposit=DEPOSIT
         )
         mined = await self.chain.wait_mined(b"open" + channel.channel_id)
         self.report.step(
