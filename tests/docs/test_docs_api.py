@@ -21,6 +21,7 @@ FOR_THE_LIBRARY: Final = {
         "cancel_quotes",
         "marks_for",
         "marks_objection",
+        "marks_to_book_at",
         "now",
         "sign",
         "start",
