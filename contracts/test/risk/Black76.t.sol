@@ -21,6 +21,25 @@ contract Black76Test is Test {
         vm.assertEq(Black76.forwardPrice(3000e18, 0.05e18, 365 * DAY), 3153813289128072119092);
     }
 
+    /// @notice Beside values worked out with 60 digits, to the errors that docs/explanation/pricing.md states.
+    function test_functions_againstReferences() public view {
+        uint256 one = 1 << 96;
+        _near(HARNESS.lnRatio(14e18, 10e18), 26658077044563462579138916793, 16);
+        _near(HARNESS.expNegative(one * 34 / 100), 56392254804666423603384862323, 800);
+        _near(HARNESS.expNegative(one * 69 / 100), (1 << 128) + 79477900626462642906415432728, 800);
+        _near(HARNESS.expNegative(one * 55 / 10), (8 << 128) + 82889572271432944034563220483, 800);
+        _near(HARNESS.mills(one * 1 / 10), 91846229793669290123277955133, 4e5);
+        _near(HARNESS.mills(one * 9 / 10), 54804787296243011696252902102, 4e5);
+        _near(HARNESS.mills(one * 2), 33384309776544292051613232412, 4e5);
+        _near(HARNESS.mills(one * 33 / 10), 22234701699162126066566424568, 4e5);
+        _near(HARNESS.mills(one * 77 / 10), 10123945365548140224331249836, 4e5);
+        _near(HARNESS.mills(one * 159 / 10), 4963422620570007414088586155, 4e5);
+    }
+
+    function _near(uint256 found, uint256 expected, uint256 error_) private pure {
+        vm.assertLe(found > expected ? found - expected : expected - found, error_);
+    }
+
     function testFuzz_putCallParityIsExact(uint256 forward, uint256 strike, uint256 vol, uint256 tau) public pure {
         (forward, strike, vol, tau) = _domain(forward, strike, vol, tau);
         int256 call = Black76.price(0, forward, strike, vol, tau);

@@ -3,6 +3,8 @@ pragma solidity ^0.8.28;
 
 import {RiskEngine} from "../../src/RiskEngine.sol";
 import {Position, Spot} from "../../src/libraries/Types.sol";
+import {Black76} from "../../src/risk/Black76.sol";
+import {IRiskEngine} from "../../src/risk/IRiskEngine.sol";
 import {RiskHashing} from "../../src/risk/RiskHashing.sol";
 import {Margins, RiskParams, Scenario} from "../../src/risk/RiskTypes.sol";
 import {defaultRisk} from "../utils/DefaultRisk.sol";
@@ -44,6 +46,41 @@ contract RiskEngineTest is Test {
         vm.assertEq(found.maintenanceA, 705e6);
         vm.assertEq(found.initialA, 881.25e6);
         vm.assertEq(found.valueA, 0);
+    }
+
+    /// @notice `_read` takes a quantity up to 2^112 of either sign, at which the sums still fit.
+    function test_quantity_upToItsBound() public {
+        Position[] memory book = new Position[](1);
+        for (uint256 sold = 0; sold < 2; ++sold) {
+            int128 sign = sold == 0 ? int128(1) : int128(-1);
+            book[0] = Position(FEED, 2, uint64(NOW + 30 days), 3000e18, sign * int128(1 << 112), 0.6e18, 0);
+            Margins memory found = ENGINE.margins(book, spots(), risk(), UNIT, NOW);
+            // a digital pays 1.0: what it is worth and what it may still cost make its whole payment
+            uint256 paid = ((uint256(1) << 112) + 1e12 - 1) / 1e12;
+            int256 value = sold == 0 ? found.valueB : found.valueA;
+            uint256 margin = sold == 0 ? found.initialB : found.initialA;
+            vm.assertTrue(value < 0);
+            vm.assertLe(margin, paid);
+            book[0].quantity += sign;
+            vm.expectRevert(abi.encodeWithSelector(Black76.PricingDomainError.selector));
+            ENGINE.margins(book, spots(), risk(), UNIT, NOW);
+        }
+    }
+
+    function test_neitherParty_isRefused() public {
+        Position[] memory book = new Position[](1);
+        book[0] = Position(FEED, 0, uint64(NOW + 30 days), 3000e18, 1e18, 0.6e18, 0);
+        int256[4] memory none = [int256(0), 2, -2, type(int256).max];
+        for (uint256 i = 0; i < none.length; ++i) {
+            bytes memory refused = abi.encodeWithSelector(IRiskEngine.InvalidSide.selector, none[i]);
+            vm.expectRevert(refused);
+            ENGINE.assess(book, spots(), risk(), UNIT, NOW, NOW, none[i], new Scenario[](0));
+            vm.expectRevert(refused);
+            ENGINE.runOffLock(book, spots(), risk(), UNIT, NOW, none[i]);
+            if (none[i] == 0) continue; // closes out at the marks, with nobody called
+            vm.expectRevert(refused);
+            ENGINE.closeOutValue(book, spots(), risk(), UNIT, NOW, NOW, -none[i]);
+        }
     }
 
     function test_gas_64Positions() public {
