@@ -39,7 +39,7 @@ from bench.results import Result
 from bench.still_chain import StillChain
 from bench.timing import seconds
 from channels.errors import PeerError
-from channels.peer.session import greet
+from channels.peer.greeting import greet
 from channels.protocol import codec
 from channels.protocol import messages as m
 from channels.protocol.proofs import Role

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 ANVIL = ROOT / "node_modules" / ".bin" / "anvil"
 NO_ANVIL = "no node_modules/.bin/anvil: `npm ci` brings it"
 
-
 HARDHAT = ROOT / "tools" / "hardhat" / "node_modules" / ".bin" / "hardhat"
 NO_HARDHAT = "no tools/hardhat/node_modules: `npm ci --prefix tools/hardhat` brings it"
+
+PATIENCE = 300
+"""Seconds after which a process that does not start, or end, is taken to hang."""
 
 
 def start_anvil(*options: str) -> tuple[subprocess.Popen[bytes], str]:
@@ -39,10 +42,27 @@ def start_hardhat() -> tuple[subprocess.Popen[bytes], str]:
     return _start([str(HARDHAT), "node", "--hostname", "127.0.0.1"], HARDHAT.parents[2])
 
 
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Have a process end, and wait until it has."""
+    process.terminate()
+    process.wait(PATIENCE)
+
+
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """A port on which whoever names it may listen, and that nobody is given by chance meanwhile."""
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved.getsockname()[1]
+
+
 def _start(command: list[str], where: Path) -> tuple[subprocess.Popen[bytes], str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    with reserved_port() as port:
+        return _start_at(port, command, where)
+
+
+def _start_at(port: int, command: list[str], where: Path) -> tuple[subprocess.Popen[bytes], str]:
     node = subprocess.Popen(
         [*command, "--port", str(port)],
         cwd=where,
@@ -50,7 +70,7 @@ def _start(command: list[str], where: Path) -> tuple[subprocess.Popen[bytes], st
         stderr=subprocess.DEVNULL,
         env={**os.environ, "HARDHAT_DISABLE_TELEMETRY_PROMPT": "true"},
     )
-    patience = time.monotonic() + 30
+    patience = time.monotonic() + PATIENCE
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -70,8 +90,7 @@ def _anvil(*options: str) -> Iterator[str]:
     try:
         yield url
     finally:
-        node.terminate()
-        node.wait(10)
+        stop(node)
 
 
 @pytest.fixture(scope="session")

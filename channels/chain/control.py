@@ -70,14 +70,14 @@ class AnvilControl:
         drops them, and makes the very same blocks again of empty ones; so the new ones begin a
         second later.
         """
+        # Mining on every transaction happens behind the caller's back: not in the midst of this.
+        auto_mine = bool(await self._rpc.request("anvil_getAutomine"))
+        await self.set_auto_mine(False)
         newest = await self._number()
         kept = await self._raw_transactions(newest, depth) if keep else []
         first = await self._rpc.block(newest - depth + 1)
         if first is None:
             raise EndpointError(f"the node has no block {newest - depth + 1}")
-        # Mining on every transaction happens behind the caller's back: not in the midst of this.
-        auto_mine = bool(await self._rpc.request("anvil_getAutomine"))
-        await self.set_auto_mine(False)
         await self.rollback(depth)
         await self.set_next_time(first.timestamp + 1)
         for raw in kept:

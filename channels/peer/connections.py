@@ -16,8 +16,9 @@ from channels.errors import (
     PeerError,
     PeerTimeoutError,
 )
+from channels.peer.greeting import greet
 from channels.peer.runner import Runner
-from channels.peer.session import Line, Session, greet
+from channels.peer.session import Line, Session
 from channels.peer.setup import PeerSetup
 from channels.peer.tasks import NO_CHANNEL, Tell
 from channels.protocol import codec
@@ -162,12 +163,12 @@ class Connections:
         self._new_session.set()
         self._new_session = trio.Event()
 
-    async def _on_message_of(self, session: Session, message: m.Message) -> None:
+    def _on_message_of(self, session: Session, message: m.Message) -> Awaitable[None]:
         if session.stranger:
             runner = self._runners.get(getattr(message, "channel_id", NO_CHANNEL))
             if runner is not None and runner.counterparty == session.signer:
                 session.trust()
-        await self._on_message(session, message)
+        return self._on_message(session, message)
 
 
 async def reestablish(runner: Runner, session: Session) -> None:

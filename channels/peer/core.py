@@ -26,6 +26,7 @@ from channels.peer.inbox import Inbox
 from channels.peer.kill_switch import KillSwitch
 from channels.peer.marks import live_marks, marks_to_book_at
 from channels.peer.news import News
+from channels.peer.notices import Notices
 from channels.peer.openings import Openings
 from channels.peer.quoting import Quoting
 from channels.peer.recovery import Recoveries
@@ -71,13 +72,6 @@ class Core(ABC):
         self._news = News()
         self._tell = self._news.tell
         self._tasks = Tasks(nursery, self._tell)
-        self._connections = Connections(
-            nursery=nursery,
-            setup=setup,
-            runners=self._runners,
-            on_message=self._take,
-            tell=self._tell,
-        )
         self._openings = Openings(
             setup=setup,
             runners=self._runners,
@@ -86,6 +80,13 @@ class Core(ABC):
             tell=self._tell,
         )
         self._inbox = Inbox(runners=self._runners, openings=self._openings, tell=self._tell)
+        self._connections = Connections(
+            nursery=nursery,
+            setup=setup,
+            runners=self._runners,
+            on_message=self._take,
+            tell=self._tell,
+        )
         self._desk = (
             None
             if setup.desk is None
@@ -113,6 +114,8 @@ class Core(ABC):
         )
         self._decisions = Decisions(
             setup=setup,
+            runners=self._runners,
+            outcomes=self._outcomes,
             handle=self._handle,
             disputed=self._duties.disagreement,
             quoting=self._quoting,
@@ -124,6 +127,7 @@ class Core(ABC):
         self._recoveries = Recoveries(
             sources=setup.sources, runners=self._runners, tasks=self._tasks, tell=self._tell
         )
+        self._notices = Notices((self._quoting, *self._duties.listeners, self._recoveries))
         self._appended = Pulse()
 
     def now(self) -> int:
@@ -223,17 +227,15 @@ class Core(ABC):
     # -- messages and notices
 
     async def _take(self, session: Session, message: m.Message) -> None:
-        await self._inbox.take(session, message)
+        outcome = await self._inbox.take(session, message)
+        if outcome is not None and outcome.channel.phase is Phase.RECEIVED:
+            await self._decisions.answer(outcome, at_once=not session.crowded)
 
     def _on_notice(self, runner: Runner, notice: Notice) -> None:
         identity = runner.channel_id
-        outcomes = self._outcomes[identity]
-        outcomes.tell(notice)
+        self._outcomes[identity].tell(notice)
         self._tell(identity, notice)
-        self._quoting.on_notice(runner, notice)
-        self._decisions.on_notice(runner, outcomes, notice)
-        self._duties.on_notice(runner, notice)
-        self._recoveries.on_notice(runner, notice)
+        self._notices.tell(runner, notice)
 
     # -- the chain
 

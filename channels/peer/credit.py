@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from typing import Final
 
 import attrs
 
@@ -60,6 +61,8 @@ from channels.units import WAD
 
 __all__ = ["Credit"]
 
+_NO_DISPUTE: Final = Disagreement()
+
 
 @attrs.define(kw_only=True)
 class _Book:
@@ -73,7 +76,7 @@ class _Book:
     asked_at: int | None = None
     awaiting: bool = False
     comparing: bool = False
-    dispute: Disagreement = attrs.Factory(Disagreement)
+    dispute: Disagreement = _NO_DISPUTE
     dispute_text: str = ""
     disputed_at: int = 0
     told_short: bool = False
@@ -89,6 +92,8 @@ class Credit:
     ``own_marks`` asks our market for what is open; ``quoting`` says whether a quote is being made.
     ``submit`` sends a call of the channel of this id to the chain, once a key.
     """
+
+    hears: Final = (ChangeRejected, MarksReported, MarksDisputed, ChangeConfirmed, RecordedOnChain)
 
     def __init__(
         self,
@@ -118,7 +123,7 @@ class Credit:
     def disagreement(self, identity: bytes) -> Disagreement:
         """What of a channel's marks the two sides do not agree on, as we see it."""
         book = self._books.get(identity)
-        return Disagreement() if book is None else book.dispute
+        return _NO_DISPUTE if book is None else book.dispute
 
     # -- looking
 
@@ -305,7 +310,7 @@ class Credit:
             case ChangeConfirmed() | RecordedOnChain():
                 held = runner.channel.portfolio
                 if held.marked_at > book.disputed_at or not held.positions:
-                    book.dispute, book.dispute_text = Disagreement(), ""
+                    book.dispute, book.dispute_text = _NO_DISPUTE, ""
 
     def _may_ask(self, runner: Runner, book: _Book) -> bool:
         """Ask for the peer's marks once in a schedule's time."""

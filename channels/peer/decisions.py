@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from typing import Final
 
 from channels.errors import ChannelsError, LimitError, RejectedError
 from channels.peer.callbacks import ask, ask_now
@@ -20,19 +21,25 @@ from channels.protocol.changes import Remark, Settlement, Trade, marks_of
 from channels.protocol.channel import Channel, Phase
 from channels.protocol.effects import (
     CloseRequested,
-    Notice,
+    Notify,
+    Outcome,
     ProposalReceived,
     WithdrawalRequested,
 )
 from channels.protocol.events import Answer
+from channels.protocol.signing import LocalSigner
 from channels.protocol.types import Closing, Portfolio, State, Withdrawal
 
 __all__ = ["Decisions"]
 
+_Asking = ProposalReceived | WithdrawalRequested | CloseRequested
+_ASKING: Final = (ProposalReceived, WithdrawalRequested, CloseRequested)
+
 
 class Decisions:
-    """What we answer, each in a task of its own; ``handle`` gives the channel to answer in.
+    """What we answer; ``handle`` gives the channel to answer in.
 
+    A re-mark is decided on at once where nothing has to be waited for, all else in a task each.
     ``disputed`` says what of a channel's marks is in dispute: a re-mark may leave that as it is.
     """
 
@@ -40,6 +47,8 @@ class Decisions:
         self,
         *,
         setup: PeerSetup,
+        runners: Mapping[bytes, Runner],
+        outcomes: Mapping[bytes, Outcomes],
         handle: Callable[[Runner], PeerChannel],
         disputed: Callable[[bytes], Disagreement],
         quoting: Quoting,
@@ -47,28 +56,56 @@ class Decisions:
         tell: Tell,
     ) -> None:
         self._setup = setup
+        self._runners = runners
+        self._outcomes = outcomes
         self._disputed = disputed
         self._handle = handle
         self._tasks = tasks
         self._tell = tell
         self._quoting = quoting
 
-    def on_notice(self, runner: Runner, outcomes: Outcomes, notice: Notice) -> None:
-        """Begin to answer, if this notice wants an answer."""
-        identity = runner.channel_id
+    async def answer(self, outcome: Outcome, *, at_once: bool) -> None:
+        """Answer what a message asked for, or begin to.
+
+        ``at_once``: a decision that needs no waiting may be made here, before the next message.
+        """
+        for effect in outcome.effects:
+            if isinstance(effect, Notify) and isinstance(effect.notice, _ASKING):
+                runner = self._runners[outcome.channel.channel_id]
+                work = self._work(runner, effect.notice)
+                if work is None:
+                    continue
+                if at_once and self._waits_for_nothing(runner, effect.notice):
+                    await self._tasks.guarded(runner.channel_id, work)
+                else:
+                    self._tasks.start(runner.channel_id, work)
+
+    def _work(self, runner: Runner, notice: _Asking) -> Callable[[], Awaitable[object]] | None:
+        """What there is to do; None where whoever asked for the quote has it now."""
         match notice:
-            case ProposalReceived(request_id=None):
-                self._tasks.start(identity, partial(self._decide, runner, notice))
-            case ProposalReceived(request_id=bytes(request_id)):
-                if not outcomes.offer(request_id, notice):
-                    work = partial(self._decline_quote, runner, notice.nonce)
-                    self._tasks.start(identity, work)
+            case ProposalReceived(request_id=request_id):
+                if request_id is None:
+                    return partial(self._decide, runner, notice)
+                if self._outcomes[runner.channel_id].offer(request_id, notice):
+                    return None
+                return partial(self._decline_quote, runner, notice.nonce)
             case WithdrawalRequested():
-                work = partial(self._decide_withdrawal, runner, notice)
-                self._tasks.start(identity, work)
+                return partial(self._decide_withdrawal, runner, notice)
             case CloseRequested():
-                nonce = notice.closing.nonce
-                self._tasks.start(identity, partial(self._accept_closing, runner, nonce))
+                return partial(self._accept_closing, runner, notice.closing.nonce)
+
+    def _waits_for_nothing(self, runner: Runner, notice: _Asking) -> bool:
+        """Whether a decision is one pass without a cancellation point.
+
+        The task that reads may end with its connection: what it begins it must be sure to finish.
+        A key elsewhere may take seconds, in which other channels have to be heard.
+        """
+        return (
+            isinstance(notice, ProposalReceived)
+            and isinstance(notice.change, Remark)
+            and isinstance(self._setup.signer, LocalSigner)
+            and not runner.busy
+        )
 
     async def _decline_quote(self, runner: Runner, nonce: int) -> None:
         entry = runner.channel.ledger.entry(nonce)

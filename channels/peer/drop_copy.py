@@ -84,15 +84,18 @@ class Pulse:
     """Wakes whoever waits for the next beat."""
 
     def __init__(self) -> None:
-        self._event = trio.Event()
+        self._event: trio.Event | None = None
 
     def beat(self) -> None:
         """Wake all that wait now."""
-        self._event.set()
-        self._event = trio.Event()
+        if self._event is not None:
+            self._event.set()
+            self._event = None
 
     async def wait(self) -> None:
         """Wait for the next beat."""
+        if self._event is None:
+            self._event = trio.Event()
         await self._event.wait()
 
 

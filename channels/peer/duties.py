@@ -11,6 +11,7 @@ from channels.peer.credit import Credit
 from channels.peer.credit_policy import BreakerPolicy, CreditPolicy
 from channels.peer.desk import Desk
 from channels.peer.marks import Disagreement
+from channels.peer.notices import Listener
 from channels.peer.rounds import Rounds
 from channels.peer.runner import Runner
 from channels.peer.settling import Settling
@@ -19,7 +20,6 @@ from channels.peer.tasks import Tasks, Tell
 from channels.protocol.calls import Call
 from channels.protocol.changes import Marks
 from channels.protocol.channel import Channel
-from channels.protocol.effects import Notice
 
 __all__ = ["Duties"]
 
@@ -87,13 +87,11 @@ class Duties:
         """What of a channel's marks the two sides do not agree on, as we see it."""
         return Disagreement() if self._credit is None else self._credit.disagreement(identity)
 
-    def on_notice(self, runner: Runner, notice: Notice) -> None:
-        """Take in what happened in a channel."""
-        if self._credit is not None:
-            self._credit.on_notice(runner, notice)
-        if self._settling is not None:
-            self._settling.on_notice(runner, notice)
-        self.rounds.on_notice(runner, notice)
+    @property
+    def listeners(self) -> list[Listener]:
+        """Those of the duties that are done, in the order in which they are told."""
+        told = (self._credit, self._settling, self.rounds)
+        return [each for each in told if each is not None]
 
     def _disputed(self, identity: bytes) -> str:
         return "" if self._credit is None else self._credit.disputed(identity)

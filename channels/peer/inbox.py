@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from functools import partial
 from typing import Final
 
 import trio
@@ -16,6 +15,7 @@ from channels.peer.session import Session
 from channels.peer.tasks import NO_CHANNEL, Tell
 from channels.protocol import messages as m
 from channels.protocol.channel import OPEN_PHASES, Channel, Phase
+from channels.protocol.effects import Outcome
 
 __all__ = ["Inbox"]
 
@@ -24,6 +24,11 @@ TALK_TIME: Final = 60.0
 """Messages about marks and margin that one channel takes within so many seconds: nothing in them is
 signed and nothing runs out, yet a margin call costs a durable write and a report asks our market.
 """
+
+_OfNoChannel = m.Ping | m.Pong | m.Hello | m.Challenge | m.OpenRequest
+_OF_NO_CHANNEL: Final = (m.Ping, m.Pong, m.Hello, m.Challenge, m.OpenRequest)
+_TALK: Final = frozenset({m.MarginCall, m.MarkReport, m.DisputeNotice})
+_UNJUDGED: Final = OPEN_PHASES | {Phase.RECOVERING}
 
 
 class Inbox:
@@ -35,40 +40,54 @@ class Inbox:
         self._tell = tell
         self._talk: dict[bytes, deque[float]] = {}
 
-    async def take(self, session: Session, message: m.Message) -> None:
-        """Have a message answered, or fed to its channel.
+    async def take(self, session: Session, message: m.Message) -> Outcome | None:
+        """Have a message answered, or fed to its channel; then what came of it.
 
         Raises:
             PeerError: it is at fault, or of no channel of this counterparty's.
         """
+        if isinstance(message, _OF_NO_CHANNEL):
+            await self._answer(session, message)
+            return None
+        runner = self._runners.get(message.channel_id)
+        if runner is None:
+            self._turn_away(session, message, message.channel_id)
+            return None
+        if runner.counterparty != session.signer:
+            raise UnexpectedMessageError("a channel of another counterparty")
+        kind = type(message)
+        if kind is m.OpenAccept and runner.channel.phase is not Phase.ASKED:
+            return None
+        if kind in _TALK:
+            self._bound_talk(message.channel_id)
+        if runner.channel.head is None:
+            await runner.wait_until(_can_judge)
+        reply = session if kind is m.Reestablish else None
+        return await runner.feed(message, reply=reply)
+
+    async def _answer(self, session: Session, message: _OfNoChannel) -> None:
         match message:
             case m.Ping():
                 session.post_message(m.Pong(token=message.token))
-            case m.Pong() | m.Hello() | m.Challenge():
-                pass
             case m.OpenRequest():
                 await self._openings.on_request(session, message)
-            case m.Error() if message.channel_id not in self._runners:
+            case m.Pong() | m.Hello() | m.Challenge():
+                pass
+
+    def _turn_away(self, session: Session, message: m.Message, identity: bytes) -> None:
+        """Answer what is said of a channel that we do not have."""
+        match message:
+            case m.Error():
                 error = PeerError(f"the peer complains: {message.reason.name} {message.text}")
                 self._tell(NO_CHANNEL, error)
-            case m.Reestablish() | m.RecoverRequest() if message.channel_id not in self._runners:
+            case m.Reestablish() | m.RecoverRequest():
                 # No fault of the peer's: we may have declined it, or lost our data.
-                text = f"no channel 0x{message.channel_id.hex()}"
-                error_of = partial(m.Error, channel_id=message.channel_id, text=text)
-                session.post_message(error_of(reason=m.Reason.NOT_OPEN))
+                text = f"no channel 0x{identity.hex()}"
+                session.post_message(
+                    m.Error(channel_id=identity, reason=m.Reason.NOT_OPEN, text=text)
+                )
             case _:
-                runner = self._runners.get(message.channel_id)
-                if runner is None:
-                    raise UnexpectedMessageError(f"no channel 0x{message.channel_id.hex()}")
-                if runner.counterparty != session.signer:
-                    raise UnexpectedMessageError("a channel of another counterparty")
-                if isinstance(message, m.OpenAccept) and runner.channel.phase is not Phase.ASKED:
-                    return
-                if isinstance(message, m.MarginCall | m.MarkReport | m.DisputeNotice):
-                    self._bound_talk(message.channel_id)
-                await runner.wait_until(_can_judge)
-                reply = session if isinstance(message, m.Reestablish) else None
-                await runner.feed(message, reply=reply)
+                raise UnexpectedMessageError(f"no channel 0x{identity.hex()}")
 
     def _bound_talk(self, channel_id: bytes) -> None:
         talk = self._talk.setdefault(channel_id, deque(maxlen=MOST_TALK))
@@ -82,4 +101,4 @@ class Inbox:
 
 def _can_judge(channel: Channel) -> bool:
     """Whether what the peer says can be held against the chain: not before it was read."""
-    return channel.head is not None or channel.phase not in OPEN_PHASES | {Phase.RECOVERING}
+    return channel.head is not None or channel.phase not in _UNJUDGED

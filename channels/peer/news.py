@@ -40,6 +40,8 @@ class News:
     def tell(self, channel_id: bytes, notice: Notice | DeskNotice | ChannelsError) -> None:
         """Tell all readers; never blocks."""
         self._sequence += 1
+        if not self._readers:
+            return
         event = PeerEvent(sequence=self._sequence, channel_id=channel_id, notice=notice)
         for reader in self._readers:
             try:

@@ -36,8 +36,8 @@ class Proposer(Standing):
         deadline = trio.current_time() + timeout
         with trio.move_on_at(deadline):
             while True:
-                await self._runner.wait_until(lambda channel: channel.phase is not Phase.RECEIVED)
-                if self.phase is not Phase.IDLE:
+                if self._runner.channel.phase is not Phase.IDLE:
+                    await self._runner.wait_until(lambda each: each.phase is not Phase.RECEIVED)
                     await self._runner.wait_until(may_propose)
                 draft = build(self.state)
                 try:

@@ -34,7 +34,12 @@ from channels.protocol import messages as m
 from channels.protocol.changes import Marks, Trade, marks_of
 from channels.protocol.channel import Channel, Phase
 from channels.protocol.checks import check_legs, told_of_halt
-from channels.protocol.effects import Notice, QuoteRequested
+from channels.protocol.effects import (
+    ChangeConfirmed,
+    Notice,
+    QuoteRequested,
+    RecordedOnChain,
+)
 from channels.protocol.eip712 import keccak
 from channels.protocol.events import CancelProposals, Draft, RefuseQuote, SendQuote
 from channels.protocol.halts import Mode
@@ -52,6 +57,8 @@ class Quoting:
 
     ``desk`` None: no limits beyond the channel's own.
     """
+
+    hears: Final = (QuoteRequested, ChangeConfirmed, RecordedOnChain)
 
     def __init__(
         self,

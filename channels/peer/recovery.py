@@ -49,6 +49,8 @@ ASK_AGAIN: Final = 30.0
 class Recoveries:
     """Asks the owner's sources for every channel whose data is in doubt."""
 
+    hears: Final = (RecoveryNeeded,)
+
     def __init__(
         self,
         *,

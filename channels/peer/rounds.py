@@ -37,6 +37,8 @@ class Rounds:
     ``own_marks`` asks the market for what is open; None where nothing is, or there is no market.
     """
 
+    hears: Final = (ChangeConfirmed,)
+
     def __init__(
         self,
         *,

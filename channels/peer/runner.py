@@ -7,8 +7,8 @@ funds.** A step that fails anywhere before that leaves the channel as it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
 import trio
@@ -19,7 +19,8 @@ from channels.protocol.calls import Call
 from channels.protocol.channel import Channel
 from channels.protocol.effects import Notice, Notify, Outcome, Persist, Send, Step, Submit
 from channels.protocol.eip712 import Address
-from channels.protocol.signing import Signable, Signature, Signer
+from channels.protocol.messages import Message
+from channels.protocol.signing import Signature, Signer
 from channels.protocol.terms import Opening
 from channels.storage import AppendJournal, PutChannel, Store, Write
 
@@ -27,8 +28,6 @@ __all__ = ["Outbound", "Permit", "Runner"]
 
 Permit = Callable[[Channel, machine.Event, Step], AbstractContextManager[None]]
 """Entered before a step's signatures are made and left once it is performed; may refuse."""
-
-_FREE: Final = nullcontext()
 
 
 class Outbound(Protocol):
@@ -56,6 +55,7 @@ class Runner:
         permit: Permit | None = None,
     ) -> None:
         self.channel = channel
+        self.channel_id: Final = channel.channel_id
         self.counterparty: Final[Address] = channel.terms.signer(channel.side.other)
         """The other side's signer."""
         self.outbound = outbound
@@ -67,13 +67,10 @@ class Runner:
         self._stored = stored
         self._now = now
         self._permit = permit
-        self._lock = trio.Lock()
+        self.busy = False
+        """Whether an event is being fed; the next has to wait for its turn."""
+        self._turns: trio.lowlevel.ParkingLot | None = None
         self._changed: trio.Event | None = None
-
-    @property
-    def channel_id(self) -> bytes:
-        """The channel's identifier."""
-        return self.channel.channel_id
 
     async def feed(self, event: machine.Event, *, reply: Outbound | None = None) -> Outcome:
         """Step the channel by one event, and perform the effects.
@@ -84,31 +81,51 @@ class Runner:
             ChannelsError: as `machine.step`; or the desk, the key or the store refused. The channel
                 is as it was before, and nothing was sent.
         """
-        try:
-            self._lock.acquire_nowait()  # mostly free: to wait for it is to let all others run
-        except trio.WouldBlock:
-            await self._lock.acquire()
+        if self.busy:
+            if self._turns is None:
+                self._turns = trio.lowlevel.ParkingLot()
+            await self._turns.park()  # until whoever is at it hands over
+        self.busy = True
         try:
             step = machine.step(self.channel, event, now=self._now())
-            permit = _FREE if self._permit is None else self._permit(self.channel, event, step)
-            with permit:
-                signatures: list[Signature] = [await self._sign(each) for each in step.sign]
-                outcome = step.finish(tuple(signatures))
-                await self.perform(outcome, reply)
+            if self._permit is None:
+                return await self._finish(step, reply)
+            with self._permit(self.channel, event, step):
+                return await self._finish(step, reply)
         finally:
-            self._lock.release()
-        return outcome
+            if self._turns:
+                self._turns.unpark()  # who is woken has the turn: nobody comes between
+            else:
+                self.busy = False
 
-    async def _sign(self, signable: Signable) -> Signature:
-        key = self._wallet if isinstance(signable.value, Opening) else self._signer
-        return await key.sign(signable)
+    async def _finish(self, step: Step, reply: Outbound | None) -> Outcome:
+        signatures: list[Signature] = []
+        for each in step.sign:
+            key = self._wallet if isinstance(each.value, Opening) else self._signer
+            signatures.append(await key.sign(each))
+        outcome = step.finish(tuple(signatures))
+        await self.perform(outcome, reply)
+        return outcome
 
     async def perform(self, outcome: Outcome, reply: Outbound | None = None) -> None:
         """Store first; then send, submit and tell."""
+        deeds: list[Persist] = []
+        messages: list[Message] = []
+        calls: list[Submit] = []
+        notices: list[Notice] = []
+        for effect in outcome.effects:
+            match effect:
+                case Persist():
+                    deeds.append(effect)
+                case Send(message):
+                    messages.append(message)
+                case Submit():
+                    calls.append(effect)
+                case Notify(notice):
+                    notices.append(notice)
         try:
-            batch = self._batch(outcome)
-            sent = [each.message for each in outcome.effects if isinstance(each, Send)]
-            frames = [codec.encode(each) for each in sent]
+            batch = self._batch(outcome.channel, deeds) if deeds else []
+            frames = list(map(codec.encode, messages))
         except Exception as error:
             raise InvalidValueError(f"a value that no message can hold: {error}") from error
         if batch:
@@ -117,37 +134,29 @@ class Runner:
         self.channel = outcome.channel
         if batch:
             self._stored(self)
-        for effect in outcome.effects:
-            if isinstance(effect, Submit):
-                self._submit(effect.call, effect.key)
+        for each in calls:
+            self._submit(each.call, each.key)
         if frames:
             (self.outbound if reply is None else reply).post(frames)
-        for effect in outcome.effects:
-            if isinstance(effect, Notify):
-                self._notify(self, effect.notice)
+        for told in notices:
+            self._notify(self, told)
         if self._changed is not None:
             self._changed.set()
             self._changed = None
 
-    def _batch(self, outcome: Outcome) -> list[Write]:
-        channel = outcome.channel
-        deeds = [effect for effect in outcome.effects if isinstance(effect, Persist)]
-        if not deeds:
-            return []
-        batch: list[Write] = [
-            PutChannel(channel_id=channel.channel_id, record=records.encode_channel(channel))
-        ]
-        batch.extend(
+    def _batch(self, channel: Channel, deeds: Sequence[Persist]) -> list[Write]:
+        record = records.encode_channel(channel)
+        entries = [
             AppendJournal(
-                channel_id=channel.channel_id,
+                channel_id=self.channel_id,
                 kind=int(effect.deed),
                 body=records.encode_journal_entry(
                     effect.deed, effect.entries, channel, paid_in=effect.paid_in
                 ),
             )
             for effect in deeds
-        )
-        return batch
+        ]
+        return [PutChannel(channel_id=self.channel_id, record=record), *entries]
 
     async def wait_until(self, condition: Callable[[Channel], bool]) -> Channel:
         """Wait until the channel meets a condition; put a deadline around it."""

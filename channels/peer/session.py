@@ -1,6 +1,6 @@
-"""One connection to one counterparty: who it is, what it may say, and frames in both directions.
+"""One greeted connection to one counterparty: what it may say, and frames in both directions.
 
-Before both have proved themselves nothing of any channel is said or heard. One task reads; what
+One task reads; what
 comes in one burst for different channels is answered at once, so that they share a commit. What the
 peer gets wrong is answered with an Error that names it, and costs it a strike; too many end the
 connection. Nothing it sends changes a channel unless the channel's own machine takes it.
@@ -9,16 +9,15 @@ connection. Nothing it sends changes a channel unless the channel's own machine 
 from __future__ import annotations
 
 import math
-import secrets
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Final
 
 import attrs
 import trio
 
 from channels.errors import (
-    BadSignatureError,
     BugError,
     ChannelsError,
     LinkClosedError,
@@ -27,31 +26,20 @@ from channels.errors import (
     PeerTimeoutError,
     SignerError,
     StorageError,
-    UnexpectedMessageError,
-    UnprovedPeerError,
 )
 from channels.peer.tasks import NO_CHANNEL
 from channels.protocol import codec
 from channels.protocol import messages as m
 from channels.protocol.eip712 import Address
-from channels.protocol.proofs import Role, SessionProof
-from channels.protocol.signing import Signable, Signer, check_signature
-from channels.protocol.terms import Domain
 from channels.transport.limits import LinkLimits, RateLimit
 from channels.transport.link import Link
 
-__all__ = ["LIMITS", "SOFTWARE", "Line", "Session", "greet"]
+__all__ = ["LIMITS", "Line", "Session", "error_message"]
 
-SOFTWARE: Final = "option-channels/0.1"
 MAX_STRIKES: Final = 16
 MAX_QUEUED: Final = 4_096
 """Frames queued for a peer that does not read; beyond, the connection is given up."""
 MAX_QUEUED_BYTES: Final = 8 << 20
-HELLO_TIMEOUT: Final = 30.0
-"""Seconds for a Challenge or a Hello to come; the other side's key may be slow."""
-SIGNER_TIMEOUT: Final = 20.0
-"""Seconds that our key may take to prove us."""
-GOODBYE_TIMEOUT: Final = 5.0
 LIMITS: Final = LinkLimits(idle=60.0, rate=RateLimit(frames=10_000.0, burst=0.5))
 """A connection on which no whole frame comes for a minute is dead: we ping three times as often."""
 STRANGER_RATE: Final = RateLimit(frames=200.0, bytes=1e6)
@@ -65,137 +53,26 @@ would save little of a commit, and leave the other side idle meanwhile."""
 _UNYIELDING: Final = 8
 """Messages of one channel that are answered without letting other tasks run."""
 TOGETHER: Final = 0.0002
-"""Seconds within which frames are posted that leave together, in one send for all."""
-
-_M = TypeVar("_M", m.Challenge, m.Hello)
-
-
-async def greet(link: Link, *, role: Role, signer: Signer, domain: Domain) -> Address:
-    """Prove who we are and have the other side prove it; its signer.
-
-    The server challenges, the client says Hello with its proof, and only then does the server say
-    who it is. Each proof covers both challenges and the certificate of this very connection: on one
-    without TLS it still proves the key, and no more.
-
-    Args:
-        link: fresh; nothing else may use it yet.
-        role: `Role.CLIENT` for the side that connected.
-        signer: ours.
-        domain: of the contract that both must mean.
-
-    Raises:
-        UnprovedPeerError: its proof is not by the key it names, or not of this connection.
-        PeerError: no Hello in time, or one of another chain or contract.
-        SignerError: our key did not prove us in time.
-    """
-    try:
-        prove = _answer if role is Role.CLIENT else _demand
-        return await prove(link, signer, domain)
-    except LinkClosedError:
-        raise
-    except (PeerError, SignerError) as error:
-        with trio.move_on_after(GOODBYE_TIMEOUT), suppress(PeerError):
-            await link.send([codec.encode(_error(bytes(32), error))])
-        raise
-
-
-async def _answer(link: Link, signer: Signer, domain: Domain) -> Address:
-    """The client's part."""
-    theirs = (await _hear(link, m.Challenge)).challenge
-    proof = SessionProof(
-        role=Role.CLIENT,
-        certificate=link.binding,
-        client_challenge=secrets.token_bytes(32),
-        server_challenge=theirs,
-        client=signer.address,
-    )
-    await _say_hello(link, signer, domain, proof)
-    hello = await _hear(link, m.Hello)
-    return _proved(hello, domain, attrs.evolve(proof, role=Role.SERVER))
-
-
-async def _demand(link: Link, signer: Signer, domain: Domain) -> Address:
-    """The server's part."""
-    mine = secrets.token_bytes(32)
-    await link.send([codec.encode(m.Challenge(challenge=mine))])
-    hello = await _hear(link, m.Hello)
-    proof = SessionProof(
-        role=Role.CLIENT,
-        certificate=link.binding,
-        client_challenge=hello.challenge,
-        server_challenge=mine,
-        client=hello.signer,
-    )
-    client = _proved(hello, domain, proof)
-    await _say_hello(link, signer, domain, attrs.evolve(proof, role=Role.SERVER))
-    return client
-
-
-async def _hear(link: Link, kind: type[_M]) -> _M:
-    with trio.move_on_after(HELLO_TIMEOUT):
-        heard = codec.decode(await link.receive())
-        if isinstance(heard, kind):
-            return heard
-        if isinstance(heard, m.Error):
-            raise PeerError(f"the peer complains: {heard.reason.name} {heard.text}")
-        raise UnexpectedMessageError(f"{type(heard).__name__} before {kind.__name__}")
-    raise PeerTimeoutError(f"no {kind.__name__} within {HELLO_TIMEOUT:g} s")
-
-
-async def _say_hello(link: Link, signer: Signer, domain: Domain, proof: SessionProof) -> None:
-    signature = None
-    try:
-        with trio.move_on_after(SIGNER_TIMEOUT):
-            signature = await signer.sign(Signable(domain, proof))
-    except ChannelsError:
-        raise
-    except Exception as error:
-        raise SignerError(f"our key did not prove us: {error!r}") from error
-    if signature is None:
-        raise SignerError(f"our key did not prove us within {SIGNER_TIMEOUT:g} s")
-    client = proof.role is Role.CLIENT
-    hello = m.Hello(
-        signer=signer.address,
-        chain_id=domain.chain_id,
-        adjudicator=domain.adjudicator,
-        software=SOFTWARE,
-        challenge=proof.client_challenge if client else proof.server_challenge,
-        proof=signature,
-    )
-    await link.send([codec.encode(hello)])
-
-
-def _proved(hello: m.Hello, domain: Domain, proof: SessionProof) -> Address:
-    """Check a Hello; its signer."""
-    if (hello.chain_id, hello.adjudicator) != (domain.chain_id, domain.adjudicator):
-        raise UnexpectedMessageError(
-            f"the peer is on chain {hello.chain_id}, contract 0x{hello.adjudicator.hex()}",
-            next_step="agree on one Adjudicator",
-        )
-    server = proof.role is Role.SERVER
-    if hello.challenge != (proof.server_challenge if server else proof.client_challenge):
-        raise UnprovedPeerError("its Hello has another challenge than it made")
-    try:
-        check_signature(hello.proof, Signable(domain, proof), hello.signer)
-    except BadSignatureError as error:
-        raise UnprovedPeerError(
-            f"not proved to be 0x{hello.signer.hex()}: another key, or another connection"
-        ) from error
-    return hello.signer
+"""Seconds within which two posts leave at once; the frames of more leave in one send for all."""
 
 
 class Session:
-    """A greeted connection. ``post`` sends or queues frames and never blocks."""
+    """A greeted connection. ``post`` sends or queues frames and never blocks.
+
+    Attributes:
+        crowded: messages of several channels are being answered: their commits are better shared.
+    """
 
     def __init__(self, link: Link, signer: Address, address: str, *, stranger: bool) -> None:
         self.signer = signer
         self.address = address
         self.since = trio.current_time()
         self.stranger = stranger
+        self.crowded = False
         self._link = link
         self._queued: list[bytes] = []
         self._queued_bytes = 0
-        self._posted_at = -math.inf
+        self._posted_at = deque((-math.inf, -math.inf), maxlen=2)
         self._wake = trio.Event()
         self._ended = trio.Event()
         self._end_error: PeerError | None = None
@@ -216,7 +93,7 @@ class Session:
             self._ended.set()
 
     def post(self, frames: list[bytes]) -> None:
-        """Send frames at once if nothing is queued and none left a moment ago; else queue them.
+        """Send frames at once if nothing is queued and few left a moment ago; else queue them.
 
         A peer that leaves too many unread loses them and the connection; what matters of them is
         sent again after the next.
@@ -233,8 +110,8 @@ class Session:
 
     def _sends_now(self, frames: list[bytes]) -> bool:
         """Whether these frames need not be queued."""
-        now, before = trio.current_time(), self._posted_at
-        self._posted_at = now
+        now, before = time.perf_counter(), self._posted_at[0]
+        self._posted_at.append(now)
         if self._queued or now - before < TOGETHER:
             return False
         try:
@@ -261,12 +138,10 @@ class Session:
         """
         try:
             async with trio.open_nursery() as nursery:
-                for task in (self._write, self._watch_end, self._ping):
+                for task in (self._write, self._watch_end, self._link.watch, self._ping):
                     nursery.start_soon(task)
-                try:
-                    await self._read(handle)
-                finally:
-                    nursery.cancel_scope.cancel()
+                # A task too: each wake-up passes through all that awaits the reader.
+                nursery.start_soon(self._read, handle)
         except BaseExceptionGroup as group:
             known, unknown = group.split(ChannelsError)
             if known is None or unknown is not None:
@@ -293,7 +168,7 @@ class Session:
     async def _ping(self) -> None:
         """Have something come, and tell the peer that we are there."""
         while True:
-            await trio.sleep(self._link.idle_timeout / PINGS_IN_IDLE)
+            await trio.sleep(self._link.limits.idle / PINGS_IN_IDLE)
             self.post_message(m.Ping(token=0))
 
     async def _read(self, handle: Callable[[Session, m.Message], Awaitable[None]]) -> None:
@@ -303,15 +178,17 @@ class Session:
                 message = self._decoded(frame)
                 if message is not None:
                     lanes.setdefault(getattr(message, "channel_id", NO_CHANNEL), []).append(message)
-            general = lanes.pop(NO_CHANNEL, [])
-            if len(lanes) == 1:
-                await self._answer(handle, *lanes.popitem())
-            elif lanes:
+            general = lanes.pop(NO_CHANNEL, None)
+            self.crowded = len(lanes) > 1
+            if self.crowded:
                 async with trio.open_nursery() as nursery:
                     for channel_id, messages in lanes.items():
                         nursery.start_soon(self._answer, handle, channel_id, messages)
+            elif lanes:
+                await self._answer(handle, *lanes.popitem())
             # Last: who has its Ping answered may take what it said before as taken in.
-            await self._answer(handle, NO_CHANNEL, general)
+            if general is not None:
+                await self._answer(handle, NO_CHANNEL, general)
 
     def _decoded(self, frame: bytes) -> m.Message | None:
         """The message in a frame; None, with a complaint, if there is none."""
@@ -348,7 +225,7 @@ class Session:
             self._strikes += 1
             if self._strikes > MAX_STRIKES:
                 raise error
-        self.post_message(_error(channel_id, error))
+        self.post_message(error_message(channel_id, error))
 
 
 class Line:
@@ -377,7 +254,7 @@ def _slower(rate: RateLimit | None) -> RateLimit:
     )
 
 
-def _error(channel_id: bytes, error: ChannelsError) -> m.Error:
+def error_message(channel_id: bytes, error: ChannelsError) -> m.Error:
     """What the peer is told: its own fault by name, of ours nothing but that there is one."""
     if isinstance(error, OurError):
         return m.Error(channel_id=channel_id, reason=m.Reason.BUSY, text="we cannot answer for now")

@@ -66,6 +66,8 @@ class _Attempt:
 class Settling:
     """Every channel's expired positions. ``marks_for`` gives our marks of what stays open."""
 
+    hears: Final = (ChangeRejected, ProposalLapsed)
+
     def __init__(
         self,
         *,

@@ -32,7 +32,7 @@ class Answer(Generic[T]):
     """One value, set once, awaited by one caller."""
 
     def __init__(self) -> None:
-        self._event = trio.Event()
+        self._task: trio.lowlevel.Task | None = None
         self._value: T | None = None
 
     def set(self, value: T) -> None:
@@ -41,19 +41,45 @@ class Answer(Generic[T]):
             self._value.extend(value)
         elif self._value is None:
             self._value = value
-            self._event.set()
+            if self._task is not None:
+                trio.lowlevel.reschedule(self._task)
+                self._task = None
 
     async def wait(self) -> T:
         """Wait for the value."""
         while self._value is None:
-            await self._event.wait()
+            self._task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
         return self._value
+
+    def _abort(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     async def get(self, deadline: float) -> T | None:
         """Wait for the value; None if there is none at ``deadline``, on Trio's clock."""
         with trio.move_on_at(deadline):
-            await self._event.wait()
+            return await self.wait()
         return self._value
+
+
+class _Waiting:
+    """A caller among those who wait for one nonce, for the time of a ``with``."""
+
+    def __init__(self, changes: dict[int, list[Answer[ChangeOutcome]]], nonce: int) -> None:
+        self._changes = changes
+        self._nonce = nonce
+        self._answer: Answer[ChangeOutcome] = Answer()
+
+    def __enter__(self) -> Answer[ChangeOutcome]:
+        self._changes.setdefault(self._nonce, []).append(self._answer)
+        return self._answer
+
+    def __exit__(self, *_: object) -> None:
+        waiting = self._changes[self._nonce]
+        waiting.remove(self._answer)
+        if not waiting:
+            del self._changes[self._nonce]
 
 
 class Outcomes:
@@ -67,18 +93,9 @@ class Outcomes:
         self.not_opened = ""
         """Why the opening ended, if it did since we started."""
 
-    @contextmanager
-    def change(self, nonce: int) -> Iterator[Answer[ChangeOutcome]]:
+    def change(self, nonce: int) -> _Waiting:
         """Wait for what becomes of the proposal at ``nonce``."""
-        answer: Answer[ChangeOutcome] = Answer()
-        waiting = self._changes.setdefault(nonce, [])
-        waiting.append(answer)
-        try:
-            yield answer
-        finally:
-            waiting.remove(answer)
-            if not waiting:
-                self._changes.pop(nonce, None)
+        return _Waiting(self._changes, nonce)
 
     @contextmanager
     def quote(self, request_id: bytes) -> Iterator[Answer[QuoteOutcome]]:

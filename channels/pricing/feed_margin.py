@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from operator import add, mul
+from operator import add, mul, neg
 from typing import Final
 
 import attrs
@@ -97,7 +97,11 @@ class FeedMargin:
     @property
     def initial(self) -> int:
         """Initial margin of the feed, WAD * WAD, rounded up."""
-        return divided_up(self.maintenance * self.im_factor, WAD)
+        return _initial(self.maintenance, self.im_factor)
+
+
+def _initial(maintenance: int, im_factor: int) -> int:
+    return divided_up(maintenance * im_factor, WAD)
 
 
 def check_quantity(quantity: int) -> None:
@@ -143,6 +147,8 @@ def nodes_of(held: Sequence[HeldSeries], price_range: int) -> tuple[Node, ...]:
             nearest[series.strike] = (distance, series.forward)
         if series.kind in _DIGITALS:
             digitals.add(series.strike)
+    if not nearest:
+        return ()
     ranked = sorted((distance, strike) for strike, (distance, _) in nearest.items())
     return tuple(
         Node(strike, nearest[strike][1], strike in digitals) for _, strike in ranked[:MAX_NODES]
@@ -217,43 +223,33 @@ class FeedRisk:
         self._risk = risk
         self._spot = spot
         self.nodes = nodes_of(held, risk.price_range) if nodes is None else tuple(nodes)
-        at_nodes = [
-            Scenario(number=number, node=node)
-            for node in self.nodes
-            for number in range(len(node.scenarios))
-        ]
-        self._scenarios = (*_GRID, *at_nodes)
-        self._divisors = (*LOSS_DIVISORS, *[1] * len(at_nodes))
-        near = [each for each in held if not each.series.outlives]
+        at_nodes = sum([len(node.scenarios) for node in self.nodes])
+        self._divisors = LOSS_DIVISORS + (1,) * at_nodes
         far = [each for each in held if each.series.outlives]
         outliving = self._changes(far)
         self._totals = [(outliving, False)]  # of everything, unless something does not outlive it
-        if near:
+        if len(far) < len(held):
+            near = [each for each in held if not each.series.outlives]
             everything = list(map(add, self._changes(near), outliving))
             self._totals = [(everything, False), (outliving, True)]
-        self._calendar, self._strike = _vol_charges(held, risk)
-        self._carry = _carry_charge(held)
+        self._calendar, self._strike, self._carry = _charges(held, risk)
         self._net = _net_quantities(held)
 
     def _changes(self, held: Sequence[HeldSeries]) -> list[int]:
         """Change of the holding's value to A in every scenario, of the grid and of the nodes."""
         if not held:
-            return [0] * len(self._scenarios)
+            return [0] * len(self._divisors)
         changes = list(map(sum, zip(*[each.changes for each in held], strict=True)))
-        quantities = [each.quantity for each in held]
-        for node in self.nodes:
-            columns = zip(*[each.series.node_changes(node) for each in held], strict=True)
-            changes += [sum(map(mul, quantities, column)) for column in columns]
+        if self.nodes:
+            quantities = [each.quantity for each in held]
+            for node in self.nodes:
+                columns = zip(*[each.series.node_changes(node) for each in held], strict=True)
+                changes += [sum(map(mul, quantities, column)) for column in columns]
         return changes
 
     def margin(self, side: int) -> FeedMargin:
         """Return what the feed requires of A (``side`` +1) or B (-1)."""
-        scan, worst, divisors, against = 0, None, self._divisors, -side
-        for changes, outliving in self._totals:
-            for place, change in enumerate(changes):
-                loss = against * change
-                if loss > scan and (weighed := divided_up(loss, divisors[place])) > scan:
-                    scan, worst = weighed, (place, outliving)
+        scan, worst = self._scan(side)
         return FeedMargin(
             scan=scan,
             worst=None if worst is None else self._named(*worst),
@@ -264,31 +260,51 @@ class FeedRisk:
             im_factor=self._risk.im_factor,
         )
 
+    def required(self, side: int) -> tuple[int, int]:
+        """Return (initial, maintenance) of `margin`, both WAD * WAD, and nothing else of it."""
+        scan, _ = self._scan(side)
+        short_minimum = _short_minimum(self._net, self._spot, self._risk, side)
+        maintenance = scan + self._calendar + self._strike + self._carry + short_minimum
+        return _initial(maintenance, self._risk.im_factor), maintenance
+
+    def _scan(self, side: int) -> tuple[int, tuple[int, bool] | None]:
+        """The greatest weighed loss, at least 0, and where it is the first of its size."""
+        least, worst, divisors = 0, None, self._divisors
+        for changes, outliving in self._totals:
+            gains = changes if side > 0 else map(neg, changes)
+            for place, gain in enumerate(gains):
+                # A negative gain is rounded down, which rounds the loss up.
+                if gain < least and (weighed := gain // divisors[place]) < least:
+                    least, worst = weighed, (place, outliving)
+        return -least, worst
+
     def _named(self, place: int, outliving: bool) -> Scenario:
-        scenario = self._scenarios[place]
+        at_nodes = [
+            Scenario(number=number, node=node)
+            for node in self.nodes
+            for number in range(len(node.scenarios))
+        ]
+        scenario = (*_GRID, *at_nodes)[place]
         return attrs.evolve(scenario, outliving=True) if outliving else scenario
 
 
-def _vol_charges(held: Sequence[HeldSeries], risk: RiskParamsLike) -> tuple[int, int]:
-    """Items 4: vol risk that offsets between the expiries, and within each."""
-    by_expiry: dict[int, int] = {}
+def _charges(held: Sequence[HeldSeries], risk: RiskParamsLike) -> tuple[int, int, int]:
+    """Items 4 and 5: vol risk that offsets between the expiries, and within each; and carry.
+
+    A rise of vol is the first scenario of the grid; each expiry's carry moves by itself.
+    """
+    vol: dict[int, int] = {}
+    carry: dict[int, int] = {}
     gross = 0
     for each in held:
-        change = each.changes[0]
-        by_expiry[each.expiry] = by_expiry.get(each.expiry, 0) + change
+        expiry, change = each.expiry, each.changes[0]
+        vol[expiry] = vol.get(expiry, 0) + change
+        carry[expiry] = carry.get(expiry, 0) + each.quantity * each.series.carry_change
         gross += abs(change)
-    within = sum(map(abs, by_expiry.values()))
-    between = within - abs(sum(by_expiry.values()))
+    within = sum(map(abs, vol.values()))
+    between = within - abs(sum(vol.values()))
     return (
         divided_up(risk.calendar * between, WAD),
         divided_up(risk.strike * (gross - within), WAD),
+        sum(map(abs, carry.values())),
     )
-
-
-def _carry_charge(held: Sequence[HeldSeries]) -> int:
-    """Item 5: a move of each expiry's carry by itself."""
-    by_expiry: dict[int, int] = {}
-    for each in held:
-        change = each.quantity * each.series.carry_change
-        by_expiry[each.expiry] = by_expiry.get(each.expiry, 0) + change
-    return sum(map(abs, by_expiry.values()))

@@ -67,7 +67,7 @@ class FeedBook:
     @property
     def worth(self) -> int:
         """Value to A, exact in WAD * WAD."""
-        return sum(each.quantity * each.series.value for each in self.held)
+        return sum([each.quantity * each.series.value for each in self.held])
 
 
 class ScanMargin:
@@ -109,14 +109,19 @@ class ScanMargin:
             InvalidValueError: a feed without spot or without parameters, or with two spots.
             PricingDomainError: an input out of the pricing domain, or moved out of it.
         """
-        party_a, party_b = self.explain(positions, spots, marked_at, unit)
+        books = self.books(positions, spots, marked_at)
+        worth, risks, losses = _worth(books), _risks(books), largest_losses(positions, unit)
+        value_a, cap = _value_and_cap(losses, 1, worth, unit)
+        initial_a, maintenance_a = _required(risks.values(), 1, cap, unit)
+        value_b, cap = _value_and_cap(losses, -1, worth, unit)
+        initial_b, maintenance_b = _required(risks.values(), -1, cap, unit)
         return Margins(
-            initial_a=party_a.initial,
-            initial_b=party_b.initial,
-            maintenance_a=party_a.maintenance,
-            maintenance_b=party_b.maintenance,
-            value_a=party_a.value,
-            value_b=party_b.value,
+            initial_a=initial_a,
+            initial_b=initial_b,
+            maintenance_a=maintenance_a,
+            maintenance_b=maintenance_b,
+            value_a=value_a,
+            value_b=value_b,
         )
 
     def explain(
@@ -269,7 +274,7 @@ def _risks(books: Mapping[bytes, FeedBook]) -> dict[bytes, FeedRisk]:
 
 
 def _worth(books: Mapping[bytes, FeedBook]) -> int:
-    return sum(book.worth for book in books.values())
+    return sum([book.worth for book in books.values()])
 
 
 def _party_margin(
@@ -279,14 +284,25 @@ def _party_margin(
     side: int,
     unit: int,
 ) -> PartyMargin:
-    feeds = {feed: risk.margin(side) for feed, risk in risks.items()}
     value, cap = _value_and_cap(losses, side, worth, unit)
-    initial = sum(feed.initial for feed in feeds.values())
-    maintenance = sum(feed.maintenance for feed in feeds.values())
+    initial, maintenance = _required(risks.values(), side, cap, unit)
     return PartyMargin(
-        feeds=feeds,
+        feeds={feed: risk.margin(side) for feed, risk in risks.items()},
         value=value,
         cap=cap,
-        initial=_capped(divided_up(initial * unit, _SCALE), cap),
-        maintenance=_capped(divided_up(maintenance * unit, _SCALE), cap),
+        initial=initial,
+        maintenance=maintenance,
+    )
+
+
+def _required(risks: Iterable[FeedRisk], side: int, cap: int | None, unit: int) -> tuple[int, int]:
+    """Return a party's (initial, maintenance) margin over all feeds, collateral units."""
+    initial = maintenance = 0
+    for risk in risks:
+        feed_initial, feed_maintenance = risk.required(side)
+        initial += feed_initial
+        maintenance += feed_maintenance
+    return (
+        _capped(divided_up(initial * unit, _SCALE), cap),
+        _capped(divided_up(maintenance * unit, _SCALE), cap),
     )

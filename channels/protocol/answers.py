@@ -6,8 +6,6 @@ are made. Nothing is signed that `channels.protocol.rules` has not passed.
 
 from __future__ import annotations
 
-import attrs
-
 from channels.errors import (
     BadNonceError,
     BadSignatureError,
@@ -35,6 +33,7 @@ from channels.protocol.effects import (
 from channels.protocol.events import (
     Answer,
 )
+from channels.protocol.evolving import evolve
 from channels.protocol.ledger import Entry
 from channels.protocol.permanent import (
     advance,
@@ -65,8 +64,8 @@ def accept_change(channel: Channel, command: Answer, entry: Entry) -> Step:
     state = entry.value
     if not isinstance(state, State) or entry.change is None:
         raise IllegalCommandError(f"nothing to accept at nonce {command.nonce}")
-    _check_timeliness(channel, state, command.now)
     around = channel.circumstances
+    _check_timeliness(channel, state, around.clock.head_time, command.now)
     eased = eases_risk(channel, entry.change, state.portfolio, channel.side)
     # The mode may have changed while the proposal waited for this decision.
     check_mode(channel, entry.change, eased=eased)
@@ -84,15 +83,15 @@ def accept_change(channel: Channel, command: Answer, entry: Entry) -> Step:
         nonce=channel.side.next_nonce(channel.ledger.highest_seen),
         portfolio=state.portfolio,
     )
-    signed_ledger = attrs.evolve(channel.ledger, highest_mine=state.nonce)
+    signed_ledger = evolve(channel.ledger, highest_mine=state.nonce)
     rules.check(
         Candidate(value=affirmation, affirms=state.portfolio),
-        attrs.evolve(around, ledger=signed_ledger),
+        evolve(around, ledger=signed_ledger),
     )
 
     def finish(signatures: tuple[Signature, ...]) -> Outcome:
-        head_time = channel.clock.head_time
-        boxed = attrs.evolve(entry, mine=signatures[0], signed_at=head_time)
+        head_time = around.clock.head_time
+        boxed = evolve(entry, mine=signatures[0], signed_at=head_time)
         permanent = Entry(
             value=affirmation, mine=signatures[1], change=entry.change, signed_at=head_time
         )
@@ -103,7 +102,7 @@ def accept_change(channel: Channel, command: Answer, entry: Entry) -> Step:
             affirmation_nonce=affirmation.nonce,
             affirmation=signatures[1],
         )
-        after = attrs.evolve(
+        after = evolve(
             channel,
             phase=Phase.ACCEPTED,
             ledger=channel.ledger.with_entry(boxed, permanent),
@@ -114,8 +113,8 @@ def accept_change(channel: Channel, command: Answer, entry: Entry) -> Step:
     return Step((channel.signable(state), channel.signable(affirmation)), finish)
 
 
-def _check_timeliness(channel: Channel, state: State, now: int) -> None:
-    timing, head_time = channel.timing, channel.clock.head_time
+def _check_timeliness(channel: Channel, state: State, head_time: int, now: int) -> None:
+    timing = channel.timing
     if now - head_time > timing.oldest_head:
         raise SigningRefusedError(
             f"our newest head is {now - head_time} s old", next_step="check the endpoint"
@@ -143,8 +142,8 @@ def reject(channel: Channel, nonce: int, reason: m.Reason, text: str) -> Step:
         if each.nonce == nonce or (
             each.quote is not None and each.quote == _quote_at(channel, nonce)
         ):
-            ledger = ledger.with_entry(attrs.evolve(each, declined=True))
-    declined = attrs.evolve(channel, ledger=ledger)
+            ledger = ledger.with_entry(evolve(each, declined=True))
+    declined = evolve(channel, ledger=ledger)
     killer = _void_state(declined)
     if _pays_out(declined, nonce) or not may_sign(declined, killer):
         plain = m.Reject(
@@ -155,7 +154,7 @@ def reject(channel: Channel, nonce: int, reason: m.Reason, text: str) -> Step:
             void_nonce=0,
             void=None,
         )
-        after = attrs.evolve(declined, phase=resting_phase(declined))
+        after = evolve(declined, phase=resting_phase(declined))
         return done(after, Persist(Deed.REJECTED), Send(plain))
 
     def finish(signatures: tuple[Signature, ...]) -> Outcome:
@@ -168,7 +167,7 @@ def reject(channel: Channel, nonce: int, reason: m.Reason, text: str) -> Step:
             void_nonce=killer.nonce,
             void=signatures[0],
         )
-        after = attrs.evolve(
+        after = evolve(
             declined,
             phase=Phase.VOIDING,
             ledger=declined.ledger.with_entry(entry),
@@ -209,7 +208,7 @@ def void(channel: Channel) -> Step:
     def finish(signatures: tuple[Signature, ...]) -> Outcome:
         entry = Entry(value=state, mine=signatures[0], signed_at=channel.clock.head_time)
         message = m.Void(channel_id=channel.channel_id, nonce=state.nonce, signature=signatures[0])
-        after = attrs.evolve(
+        after = evolve(
             channel,
             phase=Phase.VOIDING,
             ledger=channel.ledger.with_entry(entry),
@@ -247,13 +246,13 @@ def take_accept(channel: Channel, message: m.Accept, entry: Entry) -> Step:
     )
     check_signature(message.signature, channel.signable(state), theirs)
     check_signature(message.affirmation, channel.signable(affirmation), theirs)
-    boxed = attrs.evolve(entry, theirs=message.signature, declined=False)
+    boxed = evolve(entry, theirs=message.signature, declined=False)
     half = Entry(value=affirmation, theirs=message.affirmation, change=entry.change)
-    accepted = attrs.evolve(channel, ledger=channel.ledger.with_entry(boxed, half))
+    accepted = evolve(channel, ledger=channel.ledger.with_entry(boxed, half))
     try:
         rules.check(Candidate(value=affirmation), accepted.circumstances)
     except SigningRefusedError as refusal:
-        owing = attrs.evolve(accepted, phase=Phase.PROPOSED)
+        owing = evolve(accepted, phase=Phase.PROPOSED)
         kept = Persist(Deed.ACCEPTED, (boxed, half))
         if waits_for_head(accepted, affirmation):
             return done(owing, kept)
@@ -271,7 +270,7 @@ def on_confirm(channel: Channel, message: m.Confirm) -> Step:
         raise BadNonceError(f"no affirmation or void of ours at nonce {message.nonce}")
     other = channel.side.other
     check_signature(message.signature, channel.signable(entry.value), channel.terms.signer(other))
-    full = attrs.evolve(entry, theirs=message.signature)
+    full = evolve(entry, theirs=message.signature)
     after = advance(channel, full)
     notice = ChangeConfirmed(
         nonce=full.nonce,
@@ -289,7 +288,7 @@ def on_void(channel: Channel, message: m.Void) -> Step:
         return done(channel)
     half = _void_entry(channel, message.nonce, message.signature)
     if waits_for_head(channel, half.value):
-        return done(attrs.evolve(channel, ledger=channel.ledger.with_entry(half)))
+        return done(evolve(channel, ledger=channel.ledger.with_entry(half)))
     rules.check(Candidate(value=half.value), channel.circumstances)
     return countersign(channel, half, ours=False)
 
@@ -309,11 +308,11 @@ def on_reject(channel: Channel, message: m.Reject) -> Step:
         if may_sign(channel, half.value):
             return countersign(channel, half, ours=True, notice=notice)
         if waits_for_head(channel, half.value):
-            channel = attrs.evolve(channel, ledger=channel.ledger.with_entry(half))
+            channel = evolve(channel, ledger=channel.ledger.with_entry(half))
     if entry.declined:
         return done(channel)
-    marked = channel.ledger.with_entry(attrs.evolve(entry, declined=True))
-    return done(attrs.evolve(channel, ledger=marked), Persist(Deed.REJECTED), notice)
+    marked = channel.ledger.with_entry(evolve(entry, declined=True))
+    return done(evolve(channel, ledger=marked), Persist(Deed.REJECTED), notice)
 
 
 def _void_entry(channel: Channel, nonce: int, signature: Signature) -> Entry:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Final
-from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -129,14 +128,14 @@ class Settlement:
 Change = Trade | Remark | Settlement
 
 
-_MARKS: Final[WeakKeyDictionary[Portfolio, Marks]] = WeakKeyDictionary()
+_MARKS: Final = "marks"
 
 
 def marks_of(portfolio: Portfolio) -> Marks:
     """The marks a portfolio carries; worked out once, and kept as long as it is."""
-    marks = _MARKS.get(portfolio)
-    if marks is None:
-        marks = _MARKS[portfolio] = Marks(
+    kept: Marks | None = portfolio.worked_out.get(_MARKS)
+    if kept is None:
+        kept = portfolio.worked_out[_MARKS] = Marks(
             marked_at=portfolio.marked_at,
             spots={spot.feed: spot.price for spot in portfolio.spots},
             series={
@@ -144,7 +143,7 @@ def marks_of(portfolio: Portfolio) -> Marks:
                 for position in portfolio.positions
             },
         )
-    return marks
+    return kept
 
 
 def equity(portfolio: Portfolio, contribution: int, side: Party, unit: int) -> int:
@@ -238,8 +237,7 @@ def _build(
         for series, quantity in sorted(quantities.items())
         if quantity
     )
-    open_feeds = {each.feed for each in positions}
-    spots = _spots(open_feeds, marks.spots)
+    spots = _spots(sorted({each.feed for each in positions}), marks.spots, before.spots)
     required = model.requirements(positions, spots, marks.marked_at, unit)
     built = Portfolio(
         net_to_b=net_to_b,
@@ -280,8 +278,17 @@ def _position(
     )
 
 
-def _spots(feeds: Iterable[bytes], marks: Mapping[bytes, int]) -> tuple[Spot, ...]:
-    for feed in sorted(feeds):
+def _spots(
+    feeds: Iterable[bytes], marks: Mapping[bytes, int], before: Iterable[Spot]
+) -> tuple[Spot, ...]:
+    """The spots of these feeds, in order: the one held where it has not moved, for it is hashed."""
+    held = {each.feed: each for each in before}
+    spots = []
+    for feed in feeds:
         if feed not in marks:
             raise InvalidValueError(f"no spot for {feed_name(feed)}")
-    return tuple(Spot(feed=feed, price=marks[feed]) for feed in sorted(feeds))
+        spot = held.get(feed)
+        if spot is None or spot.price != marks[feed]:
+            spot = Spot(feed=feed, price=marks[feed])
+        spots.append(spot)
+    return tuple(spots)

@@ -71,6 +71,8 @@ OPEN_PHASES = frozenset(
 )
 """Phases in which the chain shows the channel open and both may talk about states."""
 
+_UNDISPUTED = OPEN_PHASES | {Phase.RECOVERING}
+
 
 @attrs.frozen(kw_only=True, cache_hash=True)
 class Timing:
@@ -140,7 +142,7 @@ class Contributed:
     b: int
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)  # for `evolving.evolve`
 class Channel:
     """All that the machine knows of one channel; replaced, never changed.
 
@@ -216,7 +218,7 @@ class Channel:
     @property
     def portfolio(self) -> Portfolio:
         """The last portfolio that needs nothing more: F's."""
-        return self.ledger.portfolio
+        return self.ledger.full.state.portfolio
 
     @property
     def clock(self) -> BoxClock:
@@ -225,23 +227,25 @@ class Channel:
         Raises:
             SigningRefusedError: the chain has not been read since the start.
         """
-        if self.head is None or self.view is None or self.final_view is None:
+        head, view, final_view = self.head, self.view, self.final_view
+        if head is None or view is None or final_view is None:
             raise SigningRefusedError(
                 "the chain has not been read yet", next_step="wait for the first head"
             )
         return BoxClock(
-            head_time=self.head.timestamp,
-            final_time=self.head.final_timestamp,
-            recorded=self.view.nonce,
-            final_recorded=self.final_view.nonce,
+            head_time=head.timestamp,
+            final_time=head.final_timestamp,
+            recorded=view.nonce,
+            final_recorded=final_view.nonce,
         )
 
     @property
     def head_is_fresh(self) -> bool:
         """Whether the newest head is young enough, by our own clock, to say what governs."""
-        if self.now is None or self.head is None:
-            return self.head is not None
-        return self.now - self.head.timestamp <= self.timing.oldest_head
+        now, head = self.now, self.head
+        if now is None or head is None:
+            return head is not None
+        return now - head.timestamp <= self.timing.oldest_head
 
     def contribution(self, side: Party) -> int:
         """Deposits less payments of ``side``, base units.
@@ -269,12 +273,13 @@ class Channel:
     @property
     def circumstances(self) -> Circumstances:
         """What the signing rules look at."""
+        phase = self.phase
         return Circumstances(
             ledger=self.ledger,
             clock=self.clock,
             max_in_flight=self.terms.max_in_flight,
-            disputed=self.dispute_sent or self.phase not in OPEN_PHASES | {Phase.RECOVERING},
-            recovering=self.phase is Phase.RECOVERING,
+            disputed=self.dispute_sent or phase not in _UNDISPUTED,
+            recovering=phase is Phase.RECOVERING,
             within_limits=lambda portfolio: self.meets_margin(self.side, portfolio),
             head_is_fresh=self.head_is_fresh,
         )

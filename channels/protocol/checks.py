@@ -25,6 +25,7 @@ from channels.protocol.changes import (
 )
 from channels.protocol.channel import Channel
 from channels.protocol.halts import BY_HAND, Mode, strictest
+from channels.protocol.margins import share_margins
 from channels.protocol.messages import HalfSigned, Leg, Reason
 from channels.protocol.terms import RiskParams, Terms, hash_risk_params
 from channels.protocol.types import Party, Portfolio, feed_name
@@ -40,6 +41,10 @@ __all__ = [
     "objection_to",
     "told_of_halt",
 ]
+
+_SIDES: Final = tuple(Party)
+_ALWAYS_ALLOWED: Final = (Remark, Settlement)
+"""What no margin and no mode keeps from passing."""
 
 _TERM_BOUNDS: Final = {
     "dispute_window": (HOUR, 30 * DAY),
@@ -106,7 +111,7 @@ def eases_risk(channel: Channel, change: Change, portfolio: Portfolio, side: Par
     signed. Whatever the marks it was held at said, nobody has less by it than was owed already, and
     a margin that rises because what has expired no longer offsets the rest was needed before.
     """
-    return isinstance(change, Remark | Settlement) or reduces_risk(
+    return isinstance(change, _ALWAYS_ALLOWED) or reduces_risk(
         channel.portfolio, portfolio, channel.contribution(side), side, channel.terms.unit
     )
 
@@ -121,9 +126,9 @@ def check_content(channel: Channel, change: Change, portfolio: Portfolio) -> Non
     """
     _check_marks_time(channel, change, portfolio)
     _check_series(channel, change, portfolio)
-    eased = {side: eases_risk(channel, change, portfolio, side) for side in Party}
+    eased = {side: eases_risk(channel, change, portfolio, side) for side in _SIDES}
     check_mode(channel, change, eased=eased[channel.side])
-    for side in Party:
+    for side in _SIDES:
         if not eased[side] and not channel.meets_margin(side, portfolio):
             raise MarginError(
                 f"party {side.name} would have equity {channel.equity(side, portfolio)} against "
@@ -141,7 +146,7 @@ def check_mode(channel: Channel, change: Change, *, eased: bool) -> None:
     Raises:
         InvalidValueError: halted, or only what eases our risk may pass.
     """
-    if isinstance(change, Remark | Settlement):
+    if isinstance(change, _ALWAYS_ALLOWED):
         return
     if channel.mode is Mode.HALTED:
         raise InvalidValueError(f"halted: {channel.mode_reason}")
@@ -206,6 +211,7 @@ def objection_to(channel: Channel, proposal: HalfSigned) -> tuple[Reason, str] |
             return Reason.INVALID, "the state is not the change it announces"
         if expected == channel.portfolio:
             return Reason.INVALID, "the state changes nothing"
+        share_margins(portfolio, expected)
         check_content(channel, proposal.change, portfolio)
     except MarginError as error:
         return Reason.MARGIN, str(error)

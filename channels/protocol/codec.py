@@ -6,7 +6,6 @@ fields. Anything else is the peer's error, with a name of its own.
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import Any, Final
 
 import msgpack
@@ -35,6 +34,8 @@ from channels.protocol.schema import (
     fixed,
     many,
     optional,
+    pack,
+    prefixed,
     remembered,
     shared,
     struct,
@@ -84,7 +85,11 @@ MAX_FRAME: Final = 65_536
 HASH: Final = fixed(32)
 ADDRESS: Final = fixed(20)
 _COMPACT: Final = fixed(64)
-SIGNATURE: Final = Kind(attrgetter("compact"), lambda item: Signature(_COMPACT.decode(item)))
+SIGNATURE: Final = Kind(
+    lambda value: pack(value.compact),
+    lambda item: Signature(_COMPACT.decode(item)),
+    packed="pack({0}.compact)",
+)
 OPTION_KIND: Final = enum(OptionKind)
 REASON: Final = enum(m.Reason)
 MAX_TEXT: Final = 400
@@ -129,7 +134,7 @@ LEG: Final = struct(m.Leg, HASH, OPTION_KIND, U64, U128, I128)
 SERIES_REPORT: Final = struct(m.SeriesReport, HASH, OPTION_KIND, U64, U128, U128, U128, I128)
 MARGIN_CALL: Final = struct(m.MarginCall, HASH, U64, U128, U64)
 DISPUTED_POSITION: Final = struct(m.DisputedPosition, HASH, OPTION_KIND, U64, U128, I128, I128)
-HALF_SIGNED: Final = remembered(struct(m.HalfSigned, U64, U64, CHANGE, PORTFOLIO, SIGNATURE))
+HALF_SIGNED: Final = struct(m.HalfSigned, U64, U64, CHANGE, PORTFOLIO, SIGNATURE)
 
 MESSAGES: Final[dict[int, tuple[type[Any], Kind]]] = {
     1: (m.Hello, struct(m.Hello, ADDRESS, U256, ADDRESS, text(64), HASH, SIGNATURE)),
@@ -158,7 +163,10 @@ MESSAGES: Final[dict[int, tuple[type[Any], Kind]]] = {
             optional(enum(m.Side)),
         ),
     ),
-    31: (m.Quote, struct(m.Quote, HASH, fixed(16), U64, many(HALF_SIGNED, 2, least=1), U64)),
+    31: (
+        m.Quote,
+        remembered(struct(m.Quote, HASH, fixed(16), U64, many(HALF_SIGNED, 2, least=1), U64)),
+    ),
     32: (m.QuoteReject, struct(m.QuoteReject, HASH, fixed(16), REASON, TEXT)),
     40: (m.CloseRequest, struct(m.CloseRequest, HASH, CLOSING, SIGNATURE)),
     41: (m.WithdrawRequest, struct(m.WithdrawRequest, HASH, WITHDRAWAL, SIGNATURE)),
@@ -187,14 +195,10 @@ MESSAGES: Final[dict[int, tuple[type[Any], Kind]]] = {
     62: (m.Recover, struct(m.Recover, HASH, U64, U64, HASH, SIGNATURE)),
     63: (m.RecoverAccept, struct(m.RecoverAccept, HASH, U64, SIGNATURE)),
 }
-_TAGS: Final = {cls: (tag, kind) for tag, (cls, kind) in MESSAGES.items()}
-
-_packer: Final = msgpack.Packer(use_bin_type=True, autoreset=True)
-
-
-def pack(item: Any) -> bytes:
-    """Canonical msgpack of an item."""
-    return _packer.pack(item)  # type: ignore[no-any-return]
+_FRONTS: Final = {
+    cls: (pack(tag) + pack(PROTOCOL_VERSION), kind.pack) for tag, (cls, kind) in MESSAGES.items()
+}
+"""By class: what stands before the fields, packed, and what packs the fields."""
 
 
 def unpack(data: bytes) -> Any:
@@ -226,8 +230,8 @@ def unpack(data: bytes) -> Any:
 
 def encode(message: m.Message) -> bytes:
     """Frame payload of a message."""
-    tag, kind = _TAGS[type(message)]
-    return pack([tag, PROTOCOL_VERSION, *kind.encode(message)])
+    front, pack_fields = _FRONTS[type(message)]
+    return prefixed(front, 2, pack_fields(message))
 
 
 def decode(payload: bytes) -> m.Message:

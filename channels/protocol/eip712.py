@@ -9,6 +9,8 @@ Source: EIP-712, https://eips.ethereum.org/EIPS/eip-712
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, NewType
 
 from eth_hash.backends import pysha3
@@ -34,9 +36,8 @@ Address = NewType("Address", bytes)
 _PAD: Final = b"\x00" * 12
 
 
-def keccak(data: bytes) -> bytes:
-    """Keccak-256 of ``data``, 32 bytes; by pysha3, whatever backend eth-hash would pick."""
-    return pysha3.keccak256(data)
+keccak: Final[Callable[[bytes], bytes]] = pysha3.keccak256
+"""Keccak-256, 32 bytes; by pysha3, whatever backend eth-hash would pick."""
 
 
 def word(value: int) -> bytes:
@@ -76,6 +77,7 @@ def domain_separator(name: str, version: str, chain_id: int, contract: Address) 
     )
 
 
+@lru_cache(maxsize=1_024)  # what both parties sign, each checks once and signs once
 def digest(separator: bytes, struct_hash: bytes) -> bytes:
     """Hash that is signed for a struct in a domain."""
     return keccak(b"\x19\x01" + separator + struct_hash)

@@ -14,7 +14,6 @@ A box passes at the head for G and in a final block for Alive: both the cautious
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 import attrs
@@ -22,6 +21,7 @@ import attrs
 from channels.errors import BugError
 from channels.protocol.calls import CoSigned
 from channels.protocol.changes import Change
+from channels.protocol.evolving import evolve
 from channels.protocol.signing import Signature
 from channels.protocol.types import Closing, Party, Portfolio, State, Withdrawal
 
@@ -56,7 +56,7 @@ class Full:
     theirs: Signature | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)  # for `evolving.evolve`
 class Entry:
     """A state, Closing or Withdrawal above F that at least one side signed.
 
@@ -95,10 +95,11 @@ class Entry:
 
     def expired(self, time: int) -> bool:
         """Whether its box has passed at ``time``."""
-        return not self.permanent and time > self.value.valid_until
+        until = self.value.valid_until
+        return until != 0 and time > until
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)  # for `evolving.evolve`
 class Ledger:
     """Every signature above F, and the highest nonce this side ever signed."""
 
@@ -120,11 +121,14 @@ class Ledger:
     @property
     def highest_seen(self) -> int:
         """Highest nonce either side is known to have signed."""
-        return max([self.nonce, self.highest_mine, *(each.nonce for each in self.entries)])
+        return max([self.nonce, self.highest_mine, *[each.nonce for each in self.entries]])
 
     def entry(self, nonce: int) -> Entry | None:
         """The entry at ``nonce``, if any."""
-        return next((each for each in self.entries if each.nonce == nonce), None)
+        for each in self.entries:
+            if each.value.nonce == nonce:
+                return each
+        return None
 
     def recovers(self, entry: Entry) -> bool:
         """Whether an entry is a recovery state: boxed, announcing no change, and far above F."""
@@ -135,15 +139,15 @@ class Ledger:
         """The recovery states that this side signed, dead ones included, lowest first."""
         return tuple(each for each in self.entries if each.mine is not None and self.recovers(each))
 
-    def alive(self, clock: BoxClock) -> Iterator[Entry]:
-        """What this side signed and the chain could still accept."""
-        return (
+    def alive(self, clock: BoxClock) -> list[Entry]:
+        """What this side signed and the chain could still accept, lowest first."""
+        return [
             each
             for each in self.entries
             if each.mine is not None
-            and each.nonce > clock.final_recorded
+            and each.value.nonce > clock.final_recorded
             and not each.expired(clock.final_time)
-        )
+        ]
 
     def governing(self, clock: BoxClock) -> Portfolio:
         """Portfolio of G."""
@@ -166,17 +170,17 @@ class Ledger:
 
     def with_entry(self, *entries: Entry) -> Ledger:
         """Add entries, or put a fuller copy in place of the one at its nonce."""
-        by_nonce = {each.nonce: each for each in self.entries}
-        highest = self.highest_mine
+        by_nonce = {each.value.nonce: each for each in self.entries}
+        highest, base = self.highest_mine, self.nonce
         for entry in entries:
-            nonce = entry.nonce
-            if nonce <= self.nonce and isinstance(entry.value, State):
-                raise BugError(f"entry at nonce {nonce} below the permanent {self.nonce}")
+            nonce = entry.value.nonce
+            if nonce <= base and isinstance(entry.value, State):
+                raise BugError(f"entry at nonce {nonce} below the permanent {base}")
             by_nonce[nonce] = entry
-            if entry.mine is not None:
-                highest = max(highest, nonce)
+            if entry.mine is not None and nonce > highest:
+                highest = nonce
         ordered = tuple([by_nonce[nonce] for nonce in sorted(by_nonce)])
-        return attrs.evolve(self, entries=ordered, highest_mine=highest)
+        return evolve(self, entries=ordered, highest_mine=highest)
 
     def with_full(self, full: Full) -> Ledger:
         """Raise F, and forget the states it passes.
@@ -184,15 +188,16 @@ class Ledger:
         A Closing or Withdrawal that this side signed stays: the chain compares its nonce with what
         is recorded, not with F, and would still pay out under it until its box has passed.
         """
-        if full.state.nonce <= self.nonce:
-            raise BugError(f"F would go back from {self.nonce} to {full.state.nonce}")
-        kept = (
+        nonce = full.state.nonce
+        if nonce <= self.nonce:
+            raise BugError(f"F would go back from {self.nonce} to {nonce}")
+        kept = [
             each
             for each in self.entries
-            if each.nonce > full.state.nonce
+            if each.value.nonce > nonce
             or (not isinstance(each.value, State) and each.mine is not None)
-        )
-        return attrs.evolve(self, full=full, entries=tuple(kept))
+        ]
+        return evolve(self, full=full, entries=tuple(kept))
 
     def without_dead_closings(self, clock: BoxClock) -> Ledger:
         """Forget Closings below F that the chain can no longer accept."""
@@ -202,7 +207,7 @@ class Ledger:
             if each.nonce > self.nonce
             or (each.nonce > clock.final_recorded and not each.expired(clock.final_time))
         )
-        return attrs.evolve(self, entries=tuple(kept))
+        return evolve(self, entries=tuple(kept))
 
     def newest_evidence(self, clock: BoxClock) -> CoSigned | None:
         """The newest state with both signatures that the chain would accept at its head."""

@@ -15,8 +15,6 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-import attrs
-
 from channels.errors import BadProposalError, IllegalCommandError, UnexpectedMessageError
 from channels.protocol import (
     answers,
@@ -35,6 +33,7 @@ from channels.protocol import events as e
 from channels.protocol import messages as m
 from channels.protocol.channel import OPEN_PHASES, Channel, Phase
 from channels.protocol.effects import Outcome, Step
+from channels.protocol.evolving import evolve
 from channels.protocol.signing import LocalSigner
 
 __all__ = ["COMMANDS", "MESSAGES", "TABLE", "Event", "run", "step"]
@@ -150,11 +149,12 @@ def step(channel: Channel, event: Event, *, now: int | None = None) -> Step:
             f"{name} is not allowed in phase {channel.phase.name}",
             next_step="wait until the channel is in a phase that allows it",
         )
-    named = getattr(event, "channel_id", channel.channel_id)
-    if named != channel.channel_id and not (isinstance(event, m.Error) and named == bytes(32)):
+    identity = channel.channel_id
+    named = getattr(event, "channel_id", identity)
+    if named != identity and not (isinstance(event, m.Error) and named == bytes(32)):
         raise BadProposalError(f"a message of channel 0x{named.hex()}, not of this one")
-    if now is not None and type(event) in _COUNTERSIGNED_ON:
-        channel = attrs.evolve(channel, now=now)
+    if now != channel.now and now is not None and type(event) in _COUNTERSIGNED_ON:
+        channel = evolve(channel, now=now)
     return handler(channel, event)
 
 

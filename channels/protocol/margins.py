@@ -2,32 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Hashable
-from typing import Final, TypeVar
-
 from channels.pricing import MarginModel, Margins, portfolio_value
 from channels.protocol.types import Portfolio
 
-__all__ = ["margins_of", "remember_margins", "values_of"]
-
-_Key = TypeVar("_Key", bound=Hashable)
-_Value = TypeVar("_Value")
-
-
-class _Newest(OrderedDict[_Key, _Value]):
-    """What was worked out last; the oldest of many is forgotten."""
-
-    MOST: Final = 4_096
-
-    def keep(self, key: _Key, value: _Value) -> None:
-        self[key] = value
-        if len(self) > self.MOST:
-            self.popitem(last=False)
-
-
-_MARGINS: Final[_Newest[tuple[bytes, int, MarginModel], Margins]] = _Newest()
-_VALUES: Final[_Newest[tuple[bytes, int], tuple[int, int]]] = _Newest()
+__all__ = ["margins_of", "remember_margins", "share_margins", "values_of"]
 
 
 def margins_of(portfolio: Portfolio, unit: int, model: MarginModel) -> Margins:
@@ -36,7 +14,7 @@ def margins_of(portfolio: Portfolio, unit: int, model: MarginModel) -> Margins:
     Raises:
         MarginError, PricingDomainError, InvalidValueError: as the model's.
     """
-    known = _MARGINS.get((portfolio.struct_hash, unit, model))
+    known: Margins | None = portfolio.worked_out.get((model, unit))
     if known is None:
         known = model.requirements(portfolio.positions, portfolio.spots, portfolio.marked_at, unit)
         remember_margins(portfolio, unit, model, known)
@@ -45,9 +23,14 @@ def margins_of(portfolio: Portfolio, unit: int, model: MarginModel) -> Margins:
 
 def remember_margins(portfolio: Portfolio, unit: int, model: MarginModel, margins: Margins) -> None:
     """Keep what was just worked out for ``portfolio``, the values the margins rest on included."""
-    identity = portfolio.struct_hash
-    _MARGINS.keep((identity, unit, model), margins)
-    _VALUES.keep((identity, unit), (margins.value_a, margins.value_b))
+    known = portfolio.worked_out
+    known[model, unit] = margins
+    known["values", unit] = (margins.value_a, margins.value_b)
+
+
+def share_margins(portfolio: Portfolio, equal: Portfolio) -> None:
+    """Keep for ``portfolio`` what is known of one that is ``equal`` to it."""
+    portfolio.worked_out.update(equal.worked_out)
 
 
 def values_of(portfolio: Portfolio, unit: int) -> tuple[int, int]:
@@ -56,10 +39,9 @@ def values_of(portfolio: Portfolio, unit: int) -> tuple[int, int]:
     Raises:
         InvalidValueError, PricingDomainError: as `channels.pricing.portfolio_value`.
     """
-    key = (portfolio.struct_hash, unit)
-    known = _VALUES.get(key)
+    known: tuple[int, int] | None = portfolio.worked_out.get(("values", unit))
     if known is None:
         value = portfolio_value(portfolio.positions, portfolio.spots, portfolio.marked_at, unit)
         known = value.value_rounded_down_a, value.value_rounded_down_b
-        _VALUES.keep(key, known)
+        portfolio.worked_out["values", unit] = known
     return known

@@ -21,6 +21,7 @@ from channels.protocol.effects import (
     Send,
     Step,
 )
+from channels.protocol.evolving import evolve
 from channels.protocol.ledger import Entry, Full, Ledger
 from channels.protocol.rules import Candidate, Circumstances
 from channels.protocol.signing import Signature
@@ -59,9 +60,9 @@ def waits_for_head(channel: Channel, value: State | Closing | Withdrawal) -> boo
     around, now = channel.circumstances, channel.now
     if around.head_is_fresh or now is None:
         return False
-    fresh = attrs.evolve(around, head_is_fresh=True)
+    fresh = evolve(around, head_is_fresh=True)
     ours = attrs.evolve(around.clock, head_time=now)
-    return any(_passes(value, attrs.evolve(fresh, clock=each)) for each in (around.clock, ours))
+    return any(_passes(value, evolve(fresh, clock=each)) for each in (around.clock, ours))
 
 
 def countersign(
@@ -76,7 +77,7 @@ def countersign(
         confirm = m.Confirm(
             channel_id=channel.channel_id, nonce=state.nonce, signature=signatures[0]
         )
-        entry = attrs.evolve(half, mine=signatures[0])
+        entry = evolve(half, mine=signatures[0])
         after = advance(channel, entry, confirm)
         told = notice or Notify(
             ChangeConfirmed(
@@ -102,12 +103,12 @@ def advance(channel: Channel, entry: Entry, *sent: m.Message) -> Channel:
         raise UnexpectedMessageError("a Closing is never F")
     ledger = channel.ledger.with_full(Full(state=state, mine=entry.mine, theirs=entry.theirs))
     phase = resting_phase(channel, ledger)
-    return attrs.evolve(channel, phase=phase, ledger=ledger, outbox=sent)
+    return evolve(channel, phase=phase, ledger=ledger, outbox=sent)
 
 
 def lapsed(before: Channel, after: Channel) -> tuple[Notify, ...]:
     """Our unanswered proposals that another change has overtaken."""
-    nonces = tuple(
+    nonces = [
         each.nonce
         for each in before.ledger.entries
         if each.change is not None
@@ -116,19 +117,19 @@ def lapsed(before: Channel, after: Channel) -> tuple[Notify, ...]:
         and not each.permanent
         and each.nonce <= after.ledger.nonce
         and before.side.leads(each.nonce)
-    )
-    return (Notify(ProposalLapsed(nonces=nonces, overtaken=True)),) if nonces else ()
+    ]
+    return (Notify(ProposalLapsed(nonces=tuple(nonces), overtaken=True)),) if nonces else ()
 
 
 def affirmed_by(ledger: Ledger, permanent: Entry) -> int:
     """Nonce of the boxed state that a permanent one affirms; 0 for a void."""
     if permanent.change is None:
         return 0
-    alike = (
+    alike = [
         each.nonce
         for each in ledger.entries
         if each.co_signed and each.portfolio == permanent.portfolio
-    )
+    ]
     return max(alike, default=0)
 
 
@@ -139,7 +140,9 @@ def resting_phase(channel: Channel, raised: Ledger | None = None) -> Phase:
     during one box and no longer: the peer may have signed above it, and then never can confirm it.
     """
     clock, ledger = channel.clock, channel.ledger if raised is None else raised
-    alive = list(ledger.alive(clock))
+    alive = ledger.alive(clock)
+    if not alive:
+        return Phase.IDLE
     ours = [each for each in alive if channel.side.leads(each.nonce) and each.theirs is None]
     if any(not isinstance(each.value, State) for each in alive):
         return Phase.CLOSING

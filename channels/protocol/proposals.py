@@ -43,6 +43,7 @@ from channels.protocol.events import (
     RequestQuote,
     SendQuote,
 )
+from channels.protocol.evolving import evolve
 from channels.protocol.halts import Mode
 from channels.protocol.ledger import Entry, Ledger
 from channels.protocol.rules import Candidate
@@ -99,8 +100,8 @@ def _draft_sides(
     channel: Channel, drafts: tuple[Draft, ...], quote: bytes | None
 ) -> tuple[Entry, ...]:
     """Work out and check every side that is to be signed first."""
-    head_time = channel.clock.head_time
     around = channel.circumstances
+    head_time = around.clock.head_time
     nonce = channel.ledger.highest_seen
     sides: list[Entry] = []
     for draft in drafts:
@@ -136,14 +137,11 @@ def _offer(
 ) -> Step:
     def finish(signatures: tuple[Signature, ...]) -> Outcome:
         signed = tuple(
-            attrs.evolve(side, mine=signature)
-            for side, signature in zip(sides, signatures, strict=True)
+            evolve(side, mine=signature) for side, signature in zip(sides, signatures, strict=True)
         )
         ledger = channel.ledger.with_entry(*signed)
         sent = message(tuple(_half_signed(each) for each in signed))
-        after = attrs.evolve(
-            channel, phase=Phase.PROPOSED, ledger=ledger, outbox=(*channel.outbox, sent)
-        )
+        after = evolve(channel, phase=Phase.PROPOSED, ledger=ledger, outbox=(*channel.outbox, sent))
         return Outcome(after, (Persist(Deed.PROPOSED, signed), Send(sent)))
 
     return Step(tuple(channel.signable(side.value) for side in sides), finish)
@@ -186,7 +184,7 @@ def _turn_away(channel: Channel, proposals: tuple[m.HalfSigned, ...], quote: byt
     """Nobody's fault: after a reconnect it may even be one that we have answered."""
     if _is_replay(channel, proposals):
         return done(channel)
-    seen = attrs.evolve(channel, ledger=_with_admitted(channel, proposals, quote))
+    seen = evolve(channel, ledger=_with_admitted(channel, proposals, quote))
     return reject(seen, proposals[0].nonce, m.Reason.BUSY, f"{channel.phase.name} for now")
 
 
@@ -204,19 +202,17 @@ def _receive(channel: Channel, proposals: tuple[m.HalfSigned, ...], quote: m.Quo
     if _is_replay(channel, proposals):
         return done(channel)
     ledger = channel.ledger
-    outstanding = max(
-        (each.nonce for each in ledger.alive(channel.clock) if channel.side.leads(each.nonce)),
-        default=0,
-    )
+    alive = ledger.alive(channel.clock)
+    outstanding = max([each.nonce for each in alive if channel.side.leads(each.nonce)], default=0)
     request_id = None if quote is None else quote.request_id
     admitted = _with_admitted(channel, proposals, request_id)
     if proposals[0].nonce < outstanding:
         # Both proposed at once: ours is the higher nonce and goes first.
-        return done(attrs.evolve(channel, ledger=admitted))
+        return done(evolve(channel, ledger=admitted))
     for proposal in proposals:
         objection = objection_to(channel, proposal)
         if objection is not None:
-            seen = attrs.evolve(channel, ledger=admitted)
+            seen = evolve(channel, ledger=admitted)
             return reject(seen, proposals[0].nonce, *objection)
     notices = tuple(
         Notify(
@@ -231,7 +227,7 @@ def _receive(channel: Channel, proposals: tuple[m.HalfSigned, ...], quote: m.Quo
         )
         for proposal in proposals
     )
-    return done(attrs.evolve(channel, ledger=admitted, phase=Phase.RECEIVED), *notices)
+    return done(evolve(channel, ledger=admitted, phase=Phase.RECEIVED), *notices)
 
 
 def _is_replay(channel: Channel, proposals: tuple[m.HalfSigned, ...]) -> bool:

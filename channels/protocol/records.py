@@ -6,7 +6,6 @@ the chain says (head, views) is not stored: after a start it is read again befor
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, Final
 
 import attrs
@@ -15,23 +14,28 @@ from channels.errors import MessageError, SchemaVersionError, StorageError
 from channels.protocol.channel import Channel, Contributed, Phase, Recovery, Timing, Track
 from channels.protocol.codec import (
     ADDRESS,
-    CHANGE,
-    CLOSING,
     MARGIN_CALL,
     MAX_FRAME,
     MAX_TEXT,
     MESSAGES,
     OPENING,
     RISK,
-    SIGNATURE,
-    STATE,
-    WITHDRAWAL,
     pack,
     unpack,
 )
 from channels.protocol.effects import Deed
 from channels.protocol.halts import Cause, Halt, Mode
-from channels.protocol.ledger import Entry, Full, Ledger
+from channels.protocol.ledger import Entry
+from channels.protocol.ledger_records import (
+    ENTRIES,
+    ENTRIES_IN_FULL,
+    LEDGER,
+    LEDGER_IN_FULL,
+    PORTFOLIOS,
+    carried_by,
+    check_carried,
+    place_portfolios,
+)
 from channels.protocol.messages import MarginCall, Quote
 from channels.protocol.schema import (
     BOOLEAN,
@@ -40,18 +44,18 @@ from channels.protocol.schema import (
     U64,
     U256,
     Kind,
+    array_header,
     blob,
     enum,
-    fixed,
     many,
     optional,
-    remembered,
+    remembered_fields,
     struct,
     text,
     union,
 )
 from channels.protocol.terms import Domain
-from channels.protocol.types import MAX_POSITIONS, Closing, Party, State, Withdrawal
+from channels.protocol.types import MAX_POSITIONS, Party
 from channels.units import WAD
 
 __all__ = [
@@ -66,35 +70,20 @@ __all__ = [
     "encode_journal_entry",
 ]
 
-RECORD_VERSION: Final = 5
+RECORD_VERSION: Final = 6
 """Of a channel's record. 1 had one mode and its reason in place of halts, and no margin calls; up
 to 2 a quote did not say in what parts it may be taken; up to 3 there was no recovery; up to 4 not
-what the journal knows of deposits."""
-JOURNAL_VERSION: Final = 3
+what the journal knows of deposits; up to 5 every state had its portfolio in it."""
+JOURNAL_VERSION: Final = 4
 """Of a journal entry's body. 1 did not say which halts and margin calls stood after the deed; up to
-2 it told of no deposits."""
+2 it told of no deposits; up to 3 every state had its portfolio in it."""
 
-_VALUE: Final = union({0: (State, STATE), 1: (Closing, CLOSING), 2: (Withdrawal, WITHDRAWAL)})
-_ENTRY: Final = remembered(
-    struct(
-        Entry,
-        _VALUE,
-        optional(SIGNATURE),
-        optional(SIGNATURE),
-        optional(CHANGE),
-        optional(fixed(16)),
-        U64,
-        BOOLEAN,
-    )
-)
-_FULL: Final = remembered(struct(Full, STATE, optional(SIGNATURE), optional(SIGNATURE)))
-_LEDGER: Final = struct(Ledger, enum(Party), _FULL, many(_ENTRY, 256), U64)
 _DOMAIN: Final = struct(Domain, U256, ADDRESS)
 _TIMING: Final = struct(Timing, U32, U32, U32, U32)
 _RECOVERY: Final = struct(Recovery, BOOLEAN, U64, BOOLEAN, BOOLEAN, U64, U64, U32, U64)
 _CONTRIBUTED: Final = struct(Contributed, I128, I128)
 _TRACK: Final = struct(Track, OPENING, optional(blob(4_096)), optional(blob(4_096)))
-_MESSAGE: Final = union(MESSAGES)
+_OUTBOX: Final = many(union(MESSAGES), 256)
 
 _AGREED_KINDS: Final[dict[str, Kind]] = {
     "domain": _DOMAIN,
@@ -109,17 +98,25 @@ _HALTS: Final = many(struct(Halt, enum(Cause), enum(Mode), text(MAX_TEXT)), len(
 
 _MOVING_KINDS: Final[dict[str, Kind]] = {
     "phase": enum(Phase),
-    "ledger": _LEDGER,
+    "ledger": LEDGER,
+    "outbox": _OUTBOX,
+}
+_RESTING_KINDS: Final[dict[str, Kind]] = {
     "halts": _HALTS,
     "peer_ready": BOOLEAN,
     "dispute_sent": BOOLEAN,
     "disputed_at": U64,
-    "outbox": many(_MESSAGE, 256),
     "call_made": optional(MARGIN_CALL),
     "call_received": optional(MARGIN_CALL),
     "recovery": _RECOVERY,
     "contributed": optional(_CONTRIBUTED),
 }
+"""What changes, but not as a rule while states are signed: encoded when it does."""
+
+_ORDER_TO_VERSION_5: Final = (
+    *("phase", "ledger", "halts", "peer_ready", "dispute_sent", "disputed_at", "outbox"),
+    *("call_made", "call_received", "recovery", "contributed"),
+)
 _NOT_STORED: Final = {"head", "view", "final_view", "now"}
 
 
@@ -132,28 +129,39 @@ class Stands:
     call_received: MarginCall | None
 
 
-_STANDS: Final = struct(Stands, _HALTS, optional(MARGIN_CALL), optional(MARGIN_CALL))
+_STANDS: Final = optional(struct(Stands, _HALTS, optional(MARGIN_CALL), optional(MARGIN_CALL)))
+_PAID_IN: Final = optional(_CONTRIBUTED)
+_JOURNAL_HEADER: Final = array_header(7) + pack(JOURNAL_VERSION)
 _TELLS_WHAT_STANDS: Final = frozenset({Deed.MODE, Deed.MARGIN_CALL})
 
 if {field.name for field in attrs.fields(Channel)} != {
     *_AGREED_KINDS,
     *_MOVING_KINDS,
+    *_RESTING_KINDS,
     *_NOT_STORED,
 }:
     raise TypeError("every field of Channel is either stored, or read from chain and clock")
 
 
-@lru_cache(maxsize=4_096)
-def _encode_agreed(*values: object) -> bytes:
-    kinds = _AGREED_KINDS.values()
-    return pack([kind.encode(value) for kind, value in zip(kinds, values, strict=True)])
+_KINDS: Final = {**_AGREED_KINDS, **_MOVING_KINDS, **_RESTING_KINDS}
+_HEADER: Final = array_header(2 + len(_KINDS)) + pack(RECORD_VERSION)
+_pack_agreed: Final = remembered_fields(_AGREED_KINDS)
+_pack_resting: Final = remembered_fields(_RESTING_KINDS)
 
 
 def encode_channel(channel: Channel) -> bytes:
     """Bytes of a channel for the store."""
-    agreed = _encode_agreed(*[getattr(channel, name) for name in _AGREED_KINDS])
-    moving = [kind.encode(getattr(channel, name)) for name, kind in _MOVING_KINDS.items()]
-    return pack([RECORD_VERSION, agreed, *moving])
+    return b"".join(
+        (
+            _HEADER,
+            PORTFOLIOS.pack(carried_by(channel.ledger.full, *channel.ledger.entries)),
+            _pack_agreed(channel),
+            pack(channel.phase),
+            LEDGER.pack(channel.ledger),
+            _OUTBOX.pack(channel.outbox),
+            _pack_resting(channel),
+        )
+    )
 
 
 def decode_channel(record: bytes) -> Channel:
@@ -165,21 +173,35 @@ def decode_channel(record: bytes) -> Channel:
     """
     version, fields = _open_record(record, range(1, RECORD_VERSION + 1))
     try:
-        if version == 1:
-            fields = _from_version_1(fields)
-        if version <= 2:
-            fields = _from_version_2(fields)
-        if version <= 3:
-            fields = _from_version_3(fields)
-        if version <= 4:
-            fields = [*fields, None]
-        agreed, *moving = fields
-        return Channel(
-            **_decode_fields(_AGREED_KINDS, unpack(blob(MAX_FRAME).decode(agreed))),
-            **_decode_fields(_MOVING_KINDS, moving),
-        )
+        if version <= 5:
+            return _decode_to_version_5(version, fields)
+        portfolios, *others = fields
+        carried = PORTFOLIOS.decode(portfolios)
+        _, full, entries, _ = others[[*_KINDS].index("ledger")]
+        place_portfolios(carried, entries, full[0])
+        channel = Channel(**_decode_fields(_KINDS, others))
+        check_carried(carried, channel.ledger.full, *channel.ledger.entries)
     except (MessageError, ValueError, TypeError, IndexError) as error:
         raise StorageError(f"damaged channel record: {error}") from error
+    return channel
+
+
+def _decode_to_version_5(version: int, fields: list[Any]) -> Channel:
+    """What was agreed stood in a blob then, and each state had its portfolio in it."""
+    if version == 1:
+        fields = _from_version_1(fields)
+    if version <= 2:
+        fields = _from_version_2(fields)
+    if version <= 3:
+        fields = _from_version_3(fields)
+    if version <= 4:
+        fields = [*fields, None]
+    agreed, *moving = fields
+    kinds = {**_KINDS, "ledger": LEDGER_IN_FULL}
+    return Channel(
+        **_decode_fields(_AGREED_KINDS, unpack(blob(MAX_FRAME).decode(agreed))),
+        **_decode_fields({name: kinds[name] for name in _ORDER_TO_VERSION_5}, moving),
+    )
 
 
 def _from_version_1(fields: list[Any]) -> list[Any]:
@@ -194,7 +216,7 @@ def _from_version_1(fields: list[Any]) -> list[Any]:
 
 def _from_version_2(fields: list[Any]) -> list[Any]:
     """Fields of a version 2 record as version 3 has them: its quotes are all or none."""
-    place = list(_MOVING_KINDS).index("outbox") + 1
+    place = _ORDER_TO_VERSION_5.index("outbox") + 1
     quote_tag = next(tag for tag, (cls, _) in MESSAGES.items() if cls is Quote)
     outbox = [
         [*each, WAD] if isinstance(each, list) and each[:1] == [quote_tag] else each
@@ -232,10 +254,17 @@ def encode_journal_entry(
 
     For a mode or a margin call also what stands after it, for a deposit how much.
     """
-    items = [_ENTRY.encode(entry) for entry in entries]
-    stands = _STANDS.encode(channel) if deed in _TELLS_WHAT_STANDS else None
-    paid = optional(_CONTRIBUTED).encode(paid_in)
-    return pack([JOURNAL_VERSION, int(deed), int(channel.phase), items, stands, paid])
+    return b"".join(
+        (
+            _JOURNAL_HEADER,
+            pack(deed),
+            pack(channel.phase),
+            PORTFOLIOS.pack(carried_by(*entries)),
+            ENTRIES.pack(entries),
+            _STANDS.pack(channel if deed in _TELLS_WHAT_STANDS else None),
+            _PAID_IN.pack(paid_in),
+        )
+    )
 
 
 def decode_journal_entry(body: bytes) -> tuple[Deed, Phase, tuple[Entry, ...]]:
@@ -272,16 +301,18 @@ def _read_journal_entry(
 ) -> tuple[Deed, Phase, tuple[Entry, ...], Stands | None, Contributed | None]:
     version, fields = _open_record(body, range(1, JOURNAL_VERSION + 1))
     try:
-        later: list[Any] = [None] * (JOURNAL_VERSION - version)
-        deed, phase, items, stands, paid = [*fields, *later]
-        return (
-            Deed(deed),
-            Phase(phase),
-            many(_ENTRY, 256).decode(items),
-            optional(_STANDS).decode(stands),
-            optional(_CONTRIBUTED).decode(paid),
-        )
-    except (MessageError, ValueError) as error:
+        if version <= 3:
+            later: list[Any] = [None] * (3 - version)
+            deed, phase, items, stands, paid = [*fields, *later]
+            entries = ENTRIES_IN_FULL.decode(items)
+        else:
+            deed, phase, portfolios, items, stands, paid = fields
+            carried = PORTFOLIOS.decode(portfolios)
+            place_portfolios(carried, items)
+            entries = ENTRIES.decode(items)
+            check_carried(carried, *entries)
+        return Deed(deed), Phase(phase), entries, _STANDS.decode(stands), _PAID_IN.decode(paid)
+    except (MessageError, ValueError, TypeError, IndexError) as error:
         raise StorageError(f"damaged journal entry: {error}") from error
 
 

@@ -44,7 +44,7 @@ class Candidate:
     recovers: bool = False
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)  # for `evolving.evolve`
 class Circumstances:
     """All that the rules look at besides the candidate.
 
@@ -65,28 +65,29 @@ class Circumstances:
 
 def _rule_1_nonce_is_newest(candidate: Candidate, around: Circumstances) -> str | None:
     ledger, nonce = around.ledger, candidate.value.nonce
-    if nonce <= max(ledger.highest_mine, ledger.nonce):
+    if nonce <= ledger.highest_mine or nonce <= ledger.nonce:
         return f"nonce {nonce} is not above {ledger.highest_mine}, the highest we signed"
     countersigns_permanent = candidate.value.valid_until == 0 and not ledger.side.leads(nonce)
-    if countersigns_permanent:
+    if countersigns_permanent or not ledger.entries:
         return None
     seen = [
-        each.nonce
+        each.value.nonce
         for each in ledger.entries
         if each.theirs is not None
-        and each.nonce != nonce
+        and each.value.nonce != nonce
         and (candidate.quote is None or each.quote != candidate.quote)
     ]
-    if nonce <= max(seen, default=0):
+    if seen and nonce <= max(seen):
         return f"nonce {nonce} is not above {max(seen)}, which the other side signed"
     return None
 
 
 def _rule_2_within_flight(candidate: Candidate, around: Circumstances) -> str | None:
-    nonce, limit = candidate.value.nonce, around.ledger.nonce + around.max_in_flight
+    nonce, base = candidate.value.nonce, around.ledger.nonce
     if candidate.recovers:
-        far = around.ledger.nonce + LEAP <= nonce <= around.ledger.nonce + 2 * LEAP
+        far = base + LEAP <= nonce <= base + 2 * LEAP
         return None if far else f"nonce {nonce} of a recovery state is not far above F, or too far"
+    limit = base + around.max_in_flight
     if candidate.value.valid_until != 0 and around.ledger.side.leads(nonce):
         limit -= 2
     if nonce > limit:
@@ -96,7 +97,7 @@ def _rule_2_within_flight(candidate: Candidate, around: Circumstances) -> str | 
 
 def _rule_3_permanent(candidate: Candidate, around: Circumstances) -> str | None:
     value, ledger, clock = candidate.value, around.ledger, around.clock
-    if not isinstance(value, State) or not value.permanent:
+    if value.valid_until != 0 or not isinstance(value, State):
         return None
     if candidate.recovers:
         return "a recovery state is boxed"
@@ -119,7 +120,7 @@ def _rule_3_permanent(candidate: Candidate, around: Circumstances) -> str | None
 
 def _rule_4_boxed(candidate: Candidate, around: Circumstances) -> str | None:
     value, ledger, clock = candidate.value, around.ledger, around.clock
-    if not isinstance(value, State) or value.permanent:
+    if value.valid_until == 0 or not isinstance(value, State):
         return None
     if candidate.recovers:
         return _recovery_state(value, around)
@@ -151,7 +152,7 @@ def _recovery_state(value: State, around: Circumstances) -> str | None:
 
 def _rule_5_margin(candidate: Candidate, around: Circumstances) -> str | None:
     value = candidate.value
-    if not isinstance(value, State) or value.permanent:
+    if value.valid_until == 0 or not isinstance(value, State):
         return None
     if candidate.remark or candidate.reduces_risk or candidate.recovers:
         return None
@@ -163,16 +164,17 @@ def _rule_5_margin(candidate: Candidate, around: Circumstances) -> str | None:
 
 
 def _rule_6_ending(candidate: Candidate, around: Circumstances) -> str | None:
-    alive = list(around.ledger.alive(around.clock))
+    alive = around.ledger.alive(around.clock)
     value = candidate.value
-    if any(not isinstance(each.value, State) for each in alive):
-        return "a Closing or Withdrawal of ours could still be mined"
-    if not isinstance(value, State) and alive:
-        return "no Closing or Withdrawal while anything is alive"
+    if alive:
+        if any(not isinstance(each.value, State) for each in alive):
+            return "a Closing or Withdrawal of ours could still be mined"
+        if not isinstance(value, State):
+            return "no Closing or Withdrawal while anything is alive"
+        if not candidate.recovers and any(map(around.ledger.recovers, alive)):
+            return "a recovery state of ours could still be recorded"
     if isinstance(value, Withdrawal) and value.state.portfolio != around.ledger.portfolio:
         return "a Withdrawal carries the last permanent portfolio"
-    if not candidate.recovers and any(map(around.ledger.recovers, alive)):
-        return "a recovery state of ours could still be recorded"
     return None
 
 

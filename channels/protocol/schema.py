@@ -1,19 +1,25 @@
-"""Wire kinds: how each field of a value becomes a msgpack item and is checked on the way back.
+"""Wire kinds: how each field of a value becomes msgpack bytes and is checked on the way back.
 
 A value's schema is one tuple of kinds, in the order of its attrs fields. Integers of up to 64 bits
 travel as msgpack integers, wider ones as big-endian bytes of fixed width, so that each value has
 exactly one encoding. Decoding trusts nothing: every length, range and count is checked before the
 value is built, and a wrong one is the sender's fault.
+
+Packing joins bytes, so that what was packed before is not packed again: a message's portfolio is
+that of the record and of the journal too. And one change has hundreds of fields, where to call a
+function costs more than what it does: `struct` writes its functions as Python text, as attrs does,
+and what a simple field takes is part of that text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from operator import attrgetter
+from operator import attrgetter, call
 from typing import Any, Final
 
 import attrs
+import msgpack
 
 from channels.errors import InvalidValueError, MalformedMessageError
 
@@ -27,12 +33,16 @@ __all__ = [
     "U128",
     "U256",
     "Kind",
+    "array_header",
     "blob",
     "enum",
     "fixed",
     "many",
     "optional",
+    "pack",
+    "prefixed",
     "remembered",
+    "remembered_fields",
     "shared",
     "struct",
     "text",
@@ -43,12 +53,38 @@ Item = Any
 """What msgpack packs: None, bool, int, bytes, str, or a list of these."""
 
 
+_packer: Final = msgpack.Packer(use_bin_type=True, autoreset=True)
+
+pack: Final[Callable[[Item], bytes]] = _packer.pack
+"""Canonical msgpack of an item."""
+
+array_header: Final[Callable[[int], bytes]] = _packer.pack_array_header
+"""What stands before the items of an array of so many."""
+
+_NIL: Final = pack(None)
+_SMALL_ARRAYS: Final = [array_header(count) for count in range(16)]
+"""Headers of the arrays whose header is one byte."""
+
+_CALL: Final = "{1}({0})"
+_PLAIN: Final = "pack({0})"
+
+
 @attrs.frozen
 class Kind:
-    """One wire kind: ``encode`` makes an item of a value, ``decode`` checks and reads one back."""
+    """One wire kind: ``pack`` makes bytes of a value, ``decode`` checks an item and reads it.
 
-    encode: Callable[[Any], Item]
+    ``packed`` and ``read`` do the same as Python text, for `struct`: expressions of the field,
+    which is ``{0}``; ``{1}`` is the function itself, to be called where it must say what is wrong.
+    """
+
+    pack: Callable[[Any], bytes]
     decode: Callable[[Item], Any]
+    packed: str = _CALL
+    read: str = _CALL
+
+    def encode(self, value: Any) -> Item:
+        """The item that is packed, for what is put among other items by hand."""
+        return msgpack.unpackb(self.pack(value))
 
 
 def _malformed(expected: str, item: Item) -> MalformedMessageError:
@@ -56,10 +92,6 @@ def _malformed(expected: str, item: Item) -> MalformedMessageError:
     return MalformedMessageError(
         f"expected {expected}, received {shown if len(shown) <= 40 else shown[:37] + '...'}"
     )
-
-
-def _identity(value: Any) -> Item:
-    return value
 
 
 def _small_unsigned(bits: int) -> Kind:
@@ -70,21 +102,29 @@ def _small_unsigned(bits: int) -> Kind:
             raise _malformed(f"an unsigned {bits}-bit integer", item)
         return item
 
-    return Kind(_identity, decode)
+    read = f"{{0}} if type({{0}}) is int and 0 <= {{0}} < {limit} else {_CALL}"
+    return Kind(pack, decode, packed=_PLAIN, read=read)
 
 
 def _wide(bits: int, *, signed: bool) -> Kind:
     width = bits // 8
+    header = pack(bytes(width))[:-width]
 
-    def encode(value: int) -> bytes:
-        return value.to_bytes(width, "big", signed=signed)
+    def pack_wide(value: int) -> bytes:
+        return header + value.to_bytes(width, "big", signed=signed)
 
     def decode(item: Item) -> int:
         if type(item) is not bytes or len(item) != width:
             raise _malformed(f"{width} bytes of integer", item)
         return int.from_bytes(item, "big", signed=signed)
 
-    return Kind(encode, decode)
+    return Kind(
+        pack_wide,
+        decode,
+        packed=f"{header!r} + {{0}}.to_bytes({width}, 'big', signed={signed})",
+        read=f"int.from_bytes({{0}}, 'big', signed={signed})"
+        f" if type({{0}}) is bytes and len({{0}}) == {width} else {_CALL}",
+    )
 
 
 U8: Final = _small_unsigned(8)
@@ -102,7 +142,7 @@ def _decode_boolean(item: Item) -> bool:
     return item
 
 
-BOOLEAN: Final = Kind(_identity, _decode_boolean)
+BOOLEAN: Final = Kind(pack, _decode_boolean)
 
 
 def fixed(width: int) -> Kind:
@@ -113,7 +153,8 @@ def fixed(width: int) -> Kind:
             raise _malformed(f"{width} bytes", item)
         return item
 
-    return Kind(_identity, decode)
+    read = f"{{0}} if type({{0}}) is bytes and len({{0}}) == {width} else {_CALL}"
+    return Kind(pack, decode, packed=_PLAIN, read=read)
 
 
 def blob(most: int) -> Kind:
@@ -124,7 +165,7 @@ def blob(most: int) -> Kind:
             raise _malformed(f"at most {most} bytes", item)
         return item
 
-    return Kind(_identity, decode)
+    return Kind(pack, decode)
 
 
 def text(most: int) -> Kind:
@@ -135,7 +176,7 @@ def text(most: int) -> Kind:
             raise _malformed(f"text of at most {most} characters", item)
         return item
 
-    return Kind(lambda value: value[:most], decode)
+    return Kind(lambda value: pack(value[:most]), decode)
 
 
 def enum(cls: Callable[[int], Any]) -> Kind:
@@ -149,34 +190,48 @@ def enum(cls: Callable[[int], Any]) -> Kind:
         except ValueError:
             raise _malformed(f"a known {getattr(cls, '__name__', 'value')}", item) from None
 
-    return Kind(int, decode)
+    return Kind(pack, decode)
 
 
 def optional(kind: Kind) -> Kind:
     """Nil, or what ``kind`` says."""
+    pack_one, decode_one = kind.pack, kind.decode
     return Kind(
-        lambda value: None if value is None else kind.encode(value),
-        lambda item: None if item is None else kind.decode(item),
+        lambda value: _NIL if value is None else pack_one(value),
+        lambda item: None if item is None else decode_one(item),
+        packed=f"{_NIL!r} if {{0}} is None else {kind.packed}",
+        read=f"None if {{0}} is None else {kind.read}",
     )
 
 
 def many(kind: Kind, most: int, *, least: int = 0) -> Kind:
     """An array of ``least`` to ``most`` items of one kind; a tuple here."""
-    encode_one, decode_one = kind.encode, kind.decode
+    pack_one, decode_one = kind.pack, kind.decode
+
+    def pack_all(values: tuple[Any, ...]) -> bytes:
+        return array_header(len(values)) + b"".join(map(pack_one, values))
 
     def decode(item: Item) -> tuple[Any, ...]:
         if type(item) is not list or not least <= len(item) <= most:
             raise _malformed(f"an array of {least} to {most} items", item)
-        return tuple([decode_one(each) for each in item])
+        return tuple(map(decode_one, item))
 
-    return Kind(lambda values: [encode_one(value) for value in values], decode)
+    return Kind(pack_all, decode)
 
 
-def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
-    """All the named attributes of a value, as a tuple however many there are."""
-    if len(names) > 1:
-        return attrgetter(*names)
-    return lambda value: tuple(getattr(value, name) for name in names)
+_STRUCT: Final = """
+def pack_fields(value):
+    return join(({header!r}, {packed}))
+
+def decode(item):
+    if type(item) is not list or len(item) != {count}:
+        raise malformed("{name} with {count} fields", item)
+    try:
+        [{items}] = item
+        return cls({read})
+    except InvalidValueError as error:
+        raise MalformedMessageError(f"{name}: {{error}}") from error
+"""
 
 
 def struct(cls: type, *kinds: Kind) -> Kind:
@@ -184,53 +239,80 @@ def struct(cls: type, *kinds: Kind) -> Kind:
     names = [field.name for field in attrs.fields(cls)]
     if len(names) != len(kinds):
         raise TypeError(f"{cls.__name__} has {len(names)} fields and {len(kinds)} kinds")
-    values_of = _getter(names)
-    encoders = [
-        (place, kind.encode) for place, kind in enumerate(kinds) if kind.encode is not _identity
-    ]
-    decoders = [(name, kind.decode) for name, kind in zip(names, kinds, strict=True)]
-    count = len(names)
+    fields = [*enumerate(zip(names, kinds, strict=True))]
+    text = _STRUCT.format(
+        name=cls.__name__,
+        count=len(names),
+        header=array_header(len(names)),
+        packed=" ".join(
+            f"{kind.packed.format(f'value.{name}', f'pack_{at}')}," for at, (name, kind) in fields
+        ),
+        items=", ".join(f"item_{at}" for at, _ in fields),
+        read=", ".join(
+            f"{name}={kind.read.format(f'item_{at}', f'read_{at}')}" for at, (name, kind) in fields
+        ),
+    )
+    made: dict[str, Any] = {
+        "cls": cls,
+        "pack": pack,
+        "join": b"".join,
+        "malformed": _malformed,
+        "InvalidValueError": InvalidValueError,
+        "MalformedMessageError": MalformedMessageError,
+        **{f"pack_{at}": kind.pack for at, (_, kind) in fields},
+        **{f"read_{at}": kind.decode for at, (_, kind) in fields},
+    }
+    code = compile(text, f"<struct {cls.__name__}>", "exec")
+    exec(code, made)  # noqa: S102  # of names and kinds of this package alone
+    return Kind(made["pack_fields"], made["decode"])
 
-    def encode(value: Any) -> Item:
-        items = [*values_of(value)]
-        for place, encode_one in encoders:
-            items[place] = encode_one(items[place])
-        return items
 
-    def decode(item: Item) -> Any:
-        if type(item) is not list or len(item) != count:
-            raise _malformed(f"{cls.__name__} with {count} fields", item)
-        try:
-            fields = {
-                name: decoder(each) for (name, decoder), each in zip(decoders, item, strict=True)
-            }
-            return cls(**fields)
-        except InvalidValueError as error:
-            raise MalformedMessageError(f"{cls.__name__}: {error}") from error
+def _kept(
+    pack_new: Callable[[Any], bytes], key_of: Callable[[Any], object], most: int
+) -> Callable[[Any], bytes]:
+    """``pack_new``, keeping the bytes of up to ``most`` values.
 
-    return Kind(encode, decode)
+    With ``most`` of them all are forgotten: to pack those in use once more costs less than to look
+    for the oldest whenever a new one comes.
+    """
+    known: dict[object, tuple[Any, bytes]] = {}  # holds each value, so that its id stays its own
+
+    def pack_once(value: Any) -> bytes:
+        key = key_of(value)
+        found = known.get(key)
+        if found is not None:
+            return found[1]
+        packed = pack_new(value)
+        if len(known) >= most:
+            known.clear()
+        known[key] = value, packed
+        return packed
+
+    return pack_once
 
 
 def remembered(kind: Kind, most: int = 512) -> Kind:
-    """The same kind, for values that are encoded again and again: the newest items are kept.
+    """The same kind, for values that are packed again and again: their bytes are kept.
 
     Known by identity: a frozen value is handed on as it is, and to compare it takes as long as to
-    encode it.
+    pack it.
     """
-    encode_one = kind.encode
-    known: dict[int, tuple[Any, Item]] = {}  # holds each value, so that its id stays its own
+    return Kind(_kept(kind.pack, id, most), kind.decode)
 
-    def encode(value: Any) -> Item:
-        found = known.get(id(value))
-        if found is not None:
-            return found[1]
-        item = encode_one(value)
-        known[id(value)] = value, item
-        if len(known) > most:
-            del known[next(iter(known))]
-        return item
 
-    return Kind(encode, kind.decode)
+def remembered_fields(kinds: Mapping[str, Kind], most: int = 4_096) -> Callable[[Any], bytes]:
+    """Pack these attributes of a value one after another; their bytes are kept while none changes.
+
+    For what seldom changes in a value that itself is made anew all the time.
+    """
+    packers = [kind.pack for kind in kinds.values()]
+    pack_once = _kept(
+        lambda values: b"".join(map(call, packers, values)),
+        lambda values: tuple(map(id, values)),
+        most,
+    )
+    values_of = attrgetter(*kinds)
+    return lambda value: pack_once(values_of(value))
 
 
 def shared(kind: Kind, most: int = 8_192) -> Kind:
@@ -251,16 +333,21 @@ def shared(kind: Kind, most: int = 8_192) -> Kind:
         except TypeError:  # it has an array in it, and no hash
             return kind.decode(item)
 
-    return remembered(Kind(kind.encode, decode), most)
+    return remembered(Kind(kind.pack, decode), most)
+
+
+def prefixed(items: bytes, count: int, array: bytes) -> bytes:
+    """A packed ``array`` with ``count`` packed ``items`` more in front, of 15 together at most."""
+    return _SMALL_ARRAYS[array[0] - _SMALL_ARRAYS[0][0] + count] + items + array[1:]
 
 
 def union(members: Mapping[int, tuple[type, Kind]]) -> Kind:
     """One of several structs, told apart by an integer tag in front."""
-    tags = {cls: (tag, kind) for tag, (cls, kind) in members.items()}
+    tags = {cls: (pack(tag), kind.pack) for tag, (cls, kind) in members.items()}
 
-    def encode(value: Any) -> Item:
-        tag, kind = tags[type(value)]
-        return [tag, *kind.encode(value)]
+    def pack_tagged(value: Any) -> bytes:
+        tag, pack_fields = tags[type(value)]
+        return prefixed(tag, 1, pack_fields(value))
 
     def decode(item: Item) -> Any:
         if type(item) is not list or not item or type(item[0]) is not int:
@@ -269,4 +356,4 @@ def union(members: Mapping[int, tuple[type, Kind]]) -> Kind:
             raise _malformed(f"one of the tags {sorted(members)}", item[0])
         return members[item[0]][1].decode(item[1:])
 
-    return Kind(encode, decode)
+    return Kind(pack_tagged, decode)

@@ -16,6 +16,7 @@ from __future__ import annotations
 from enum import IntEnum
 from functools import cached_property
 from operator import lt
+from struct import Struct
 from typing import Any, Final
 
 import attrs
@@ -64,7 +65,7 @@ class Party(IntEnum):
 
     def leads(self, nonce: int) -> bool:
         """Whether this party signs first at ``nonce``."""
-        return nonce % 2 == (1 if self is Party.A else 0)
+        return nonce % 2 != self
 
     def next_nonce(self, above: int) -> int:
         """Least nonce above ``above`` at which this party signs first."""
@@ -105,6 +106,7 @@ _POSITION_TYPE_HASH: Final = type_hash(_POSITION_TYPE)
 _SPOT_TYPE_HASH: Final = type_hash(_SPOT_TYPE)
 _PORTFOLIO_TYPE_HASH: Final = type_hash(_PORTFOLIO_TYPE, _POSITION_TYPE, _SPOT_TYPE)
 _STATE_TYPE_HASH: Final = type_hash(_STATE_TYPE, _PORTFOLIO_TYPE, _POSITION_TYPE, _SPOT_TYPE)
+_TWO_WORDS: Final = Struct(">24xQ24xQ")
 _WITHDRAWAL_TYPE_HASH: Final = type_hash(
     "Withdrawal(State state,uint128 amountA,uint128 amountB)",
     _STATE_TYPE,
@@ -185,16 +187,16 @@ class Spot:
 
 def _rising(keys: list[Any]) -> bool:
     """Whether each key is above the one before."""
-    return all(map(lt, keys, keys[1:]))
+    return len(keys) < 2 or all(map(lt, keys, keys[1:]))
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(kw_only=True)
 class Portfolio:
     """Cash moved, both initial margins, and the open positions with the marks they imply.
 
     Positions stand in canonical order (feed, expiry, kind, strike), one a series, none of zero
-    quantity, at most 128; spots by feed, one each. Two portfolios are equal if their hashes are,
-    which is what both parties sign.
+    quantity, at most 128; spots by feed, one each. Two portfolios are equal if all that they hold
+    is, which is what both parties sign: whatever differs is found sooner than it is hashed.
     """
 
     net_to_b: int = 0
@@ -208,17 +210,15 @@ class Portfolio:
         signed128(net_to_b=self.net_to_b)
         unsigned(128, margin_a=self.margin_a, margin_b=self.margin_b)
         unsigned(64, marked_at=self.marked_at)
-        require(len(self.positions) <= MAX_POSITIONS, "at most 128 positions", len(self.positions))
-        require(len(self.spots) <= MAX_POSITIONS, "at most 128 spots", len(self.spots))
-        quantities = [each.quantity for each in self.positions]
-        require(0 not in quantities, "a position has a quantity other than zero", self.positions)
-        series = [each.series for each in self.positions]
-        require(_rising(series), "positions in canonical order", self.positions)
-        feeds = [each.feed for each in self.spots]
-        require(_rising(feeds), "spots in the order of their feeds", self.spots)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Portfolio) and self.struct_hash == other.struct_hash
+        positions, spots = self.positions, self.spots
+        require(len(positions) <= MAX_POSITIONS, "at most 128 positions", len(positions))
+        require(len(spots) <= MAX_POSITIONS, "at most 128 spots", len(spots))
+        quantities = [each.quantity for each in positions]
+        require(0 not in quantities, "a position has a quantity other than zero", positions)
+        require(
+            _rising([each.series for each in positions]), "positions in canonical order", positions
+        )
+        require(_rising([each.feed for each in spots]), "spots in the order of their feeds", spots)
 
     def __hash__(self) -> int:
         return hash(self.struct_hash)
@@ -230,6 +230,11 @@ class Portfolio:
     def spot(self, feed: bytes) -> int | None:
         """Marked spot price of ``feed``, WAD; None if it has none."""
         return next((each.price for each in self.spots if each.feed == feed), None)
+
+    @cached_property
+    def worked_out(self) -> dict[object, Any]:
+        """What others have worked out of it, each under a key of its own; kept as long as it is."""
+        return {}
 
     @cached_property
     def struct_hash(self) -> bytes:
@@ -255,7 +260,8 @@ EMPTY_PORTFOLIO: Final = Portfolio()
 
 def hash_state(channel_id: bytes, nonce: int, valid_until: int, portfolio_hash: bytes) -> bytes:
     """EIP-712 hash of a state of which only the portfolio's hash is known."""
-    return keccak(_STATE_TYPE_HASH + channel_id + word(nonce) + word(valid_until) + portfolio_hash)
+    words = _TWO_WORDS.pack(nonce, valid_until)
+    return keccak(_STATE_TYPE_HASH + channel_id + words + portfolio_hash)
 
 
 @attrs.frozen(kw_only=True)
@@ -294,7 +300,7 @@ class State:
     @cached_property
     def struct_hash(self) -> bytes:
         """EIP-712 hash of this state."""
-        return hash_state(self.channel_id, self.nonce, self.valid_until, self.portfolio_hash)
+        return hash_state(self.channel_id, self.nonce, self.valid_until, self.portfolio.struct_hash)
 
 
 @attrs.frozen(kw_only=True)

@@ -166,24 +166,19 @@ class Database:
         return [None] * len(group)
 
     def _transact(self, group: Sequence[tuple[Sequence[Write], int]]) -> None:
-        execute = self.writer.execute
-        head = self.head
+        # A cursor for all of it: the connection would make and drop one at each statement.
+        execute, head = self.writer.cursor().execute, self.head
         execute("BEGIN IMMEDIATE")
         for batch, time in group:
             for write in batch:
                 if type(write) is AppendJournal:
-                    head = self._append(head, write, time)
+                    head, row = _appended(head, write, time)
+                    execute(_APPEND, row)
                 else:
                     statement, values = _STATEMENTS[type(write)]
                     execute(statement, values(write))
         execute("COMMIT")
         self.head = head
-
-    def _append(self, head: JournalHead, write: AppendJournal, time: int) -> JournalHead:
-        seq, channel_id = head.seq + 1, write.channel_id
-        hash_ = entry_hash(head.hash, seq, channel_id, time, write.kind, write.body)
-        self.writer.execute(_APPEND, (seq, channel_id or None, time, write.kind, write.body, hash_))
-        return JournalHead(seq=seq, hash=hash_)
 
     def _roll_back(self, cause: Exception) -> str | None:
         """Undo the open transaction; fail, and say why, if the file is no longer to be trusted."""
@@ -287,6 +282,16 @@ class Database:
             self._open.pop().close()
         if self._lock is not None:
             self._lock.release()
+
+
+def _appended(
+    head: JournalHead, write: AppendJournal, time: int
+) -> tuple[JournalHead, tuple[object, ...]]:
+    """The journal's head after an entry more, and the entry's row."""
+    seq, channel_id = head.seq + 1, write.channel_id
+    hash_ = entry_hash(head.hash, seq, channel_id, time, write.kind, write.body)
+    row = (seq, channel_id or None, time, write.kind, write.body, hash_)
+    return JournalHead(seq=seq, hash=hash_), row
 
 
 def _chained(error: Exception, cause: Exception) -> Exception:

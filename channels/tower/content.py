@@ -18,7 +18,7 @@ from channels.protocol.bounds import require, unsigned
 from channels.protocol.calls import CoSigned, CoSignedHash
 from channels.protocol.codec import ADDRESS, HASH, PORTFOLIO, RISK, SIGNATURE, TERMS, pack, unpack
 from channels.protocol.eip712 import keccak
-from channels.protocol.schema import BOOLEAN, U64, blob, many, optional, struct
+from channels.protocol.schema import BOOLEAN, U64, array_header, blob, many, optional, struct
 from channels.protocol.signing import Signature
 from channels.protocol.terms import DisputeAuthorisation, RiskParams, Terms
 from channels.protocol.types import MAX_POSITIONS, Portfolio, SealedState, State
@@ -82,7 +82,8 @@ class Content:
     @cached_property
     def packed(self) -> bytes:
         """The bytes that are handed over, stored and hashed."""
-        return pack([CONTENT_VERSION, _CONTENT.encode(self)])
+        content: bytes = _CONTENT.pack(self)
+        return array_header(2) + pack(CONTENT_VERSION) + content
 
     @cached_property
     def hash(self) -> bytes:
@@ -146,7 +147,7 @@ class Content:
 
 def pack_portfolio(portfolio: Portfolio) -> bytes:
     """A portfolio in clear, as `Content.portfolio` has it, and as it is before it is sealed."""
-    return pack(PORTFOLIO.encode(portfolio))
+    return PORTFOLIO.pack(portfolio)
 
 
 def read_portfolio(packed: bytes) -> Portfolio:

@@ -111,8 +111,9 @@ class Replica:
             ) as tower,
         ):
             self._become(tower)
+            sight = self._sight(chain)
             try:
-                return await self._lease.acquire(self._eyes(chain))
+                return await self._lease.acquire(lambda: sight() > 0)
             finally:
                 self._become(None)
 
@@ -137,9 +138,9 @@ class Replica:
                     ) as tower,
                 ):
                     self._become(tower)
-                    sees = self._eyes(chain)
-                    while sees():  # noqa: ASYNC110  # silence is no event
-                        await trio.sleep(self._lease.term)
+                    sight = self._sight(chain)
+                    while (left := sight()) > 0:  # noqa: ASYNC110  # silence is no event
+                        await trio.sleep(left)
                     raise LeaseLostError("no endpoint answers this process")
             raise BugError("a lease is held until it is lost")
         finally:
@@ -147,11 +148,11 @@ class Replica:
             with trio.CancelScope(shield=True), trio.move_on_after(self._lease.term):
                 await self._lease.release(token)
 
-    def _eyes(self, chain: EthereumChain) -> Callable[[], bool]:
-        """Tells whether the endpoints answer; being opened was an answer."""
+    def _sight(self, chain: EthereumChain) -> Callable[[], float]:
+        """Tells for how many seconds the endpoints' last answer counts; being opened was one."""
         opened = trio.current_time()
         return lambda: (
-            trio.current_time() - max(chain.last_answer, opened) < self._setup.blind_after
+            max(chain.last_answer, opened) + self._setup.blind_after - trio.current_time()
         )
 
     async def _is_held(self) -> bool:

@@ -33,13 +33,12 @@ def encode_frames(frames: Sequence[bytes]) -> bytes:
     >>> encode_frames([b"a", b"bc"])
     b'\x00\x00\x00\x01a\x00\x00\x00\x02bc'
     """
-    parts = []
+    parts: list[bytes] = []
     for frame in frames:
         size = len(frame)
         if not 0 < size <= MAX_FRAME:
             raise InvalidValueError(f"a frame of {size} bytes cannot be sent")
-        parts.append(_pack(size))
-        parts.append(frame)
+        parts += (_pack(size), frame)
     return b"".join(parts)
 
 

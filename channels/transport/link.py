@@ -11,7 +11,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Final
+from typing import Final, NoReturn
 
 import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task
@@ -71,13 +71,13 @@ class Link:
         self.limits = limits if limits is not None else LinkLimits()
         self.remote = remote
         self.binding = binding
-        self.idle_timeout = self.limits.idle
-        """Seconds until a whole frame has come; may be changed between receives, as by Hello."""
         self._stream = stream
+        self._eager = stream if isinstance(stream, EagerStream) else None
         self._death: Exception | None = None
         self._decoder = FrameDecoder()
         self._inbox: deque[bytes] = deque()
         self._receiving = False
+        self._waiting_since = math.inf
         self._unyielded = 0
         self._throttle: Throttle | None = None
         self._not_before = 0.0
@@ -143,9 +143,10 @@ class Link:
             InvalidValueError: as for `send`.
             LinkClosedError: the link is dead.
         """
-        self._check_alive()
-        stream = self._stream
-        if self._writing is not None or not isinstance(stream, EagerStream) or stream.backlog:
+        if self._death is not None:
+            raise self._closed_error()
+        stream = self._eager
+        if stream is None or self._writing is not None or stream.backlog:
             return False
         try:
             stream.push(encode_frames(frames))
@@ -158,7 +159,7 @@ class Link:
     @property
     def unsent(self) -> bool:
         """Whether something waits for the kernel that no `send` waits with."""
-        return isinstance(self._stream, EagerStream) and self._stream.backlog > 0
+        return self._eager is not None and self._eager.backlog > 0
 
     async def _wait(self, burst: _Burst) -> None:
         def abort(_: RaiseCancelT) -> Abort:
@@ -247,7 +248,6 @@ class Link:
         Raises:
             FrameTooLargeError, FrameTruncatedError, FrameError: the stream is no stream of frames;
                 frames before that have been given. The link is dead.
-            PeerTimeoutError: no whole frame came in ``idle_timeout`` seconds; the link is dead.
             FloodError: above the rate limit for too long; the link is dead.
             LinkClosedError: the peer closed the stream between two frames, or the link is dead.
             trio.BusyResourceError: another task is receiving.
@@ -266,58 +266,70 @@ class Link:
                 if self._unyielded >= _UNYIELDING:
                     self._unyielded = 0
                     await trio.lowlevel.checkpoint()
-            burst = [self._taken()]
-            while len(burst) < most and self._inbox and not self._not_before:
-                burst.append(self._taken())
-                self._unyielded = _UNYIELDING
-            return burst
-        except (FrameError, FloodError, PeerTimeoutError) as error:
+            return self._taken(most)
+        except (FrameError, FloodError) as error:
             await self._kill(error)
             raise
         finally:
             self._receiving = False
 
-    def _taken(self) -> bytes:
-        """The next frame, paid for."""
-        frame = self._inbox.popleft()
-        if self._throttle is not None:
-            now = trio.current_time()
-            wait = self._throttle.spend(len(frame), now=now)
-            self._not_before = now + wait if wait > 0 else 0.0
-        return frame
+    def _taken(self, most: int) -> list[bytes]:
+        """The next frames, paid for; no more once the peer is above its rate."""
+        burst: list[bytes] = []
+        now, self._not_before = trio.current_time(), 0.0
+        while self._inbox and most and not self._not_before:
+            frame = self._inbox.popleft()
+            burst.append(frame)
+            most -= 1
+            if self._throttle is not None:
+                wait = self._throttle.spend(len(frame), now=now)
+                if wait > 0:
+                    self._not_before = now + wait
+        if len(burst) > 1:
+            self._unyielded = _UNYIELDING
+        return burst
 
     async def _fill(self) -> None:
         """Read until there is a frame."""
         self._check_alive()
         self._unyielded = 0
-        if self.idle_timeout == math.inf:
-            await self._read()
-            return
-        with trio.CancelScope(deadline=trio.current_time() + self.idle_timeout) as scope:
-            await self._read()
-        if not self._inbox and scope.cancelled_caught:
-            raise PeerTimeoutError(
-                f"no whole frame from {self.remote or 'the peer'} in {self.idle_timeout:g} s"
-            )
-
-    async def _read(self) -> None:
-        feed = self._decoder.feed
-        while True:
-            if self._decoder.broken is not None:
-                raise self._decoder.broken
-            try:
+        if self._decoder.broken is not None:
+            raise self._decoder.broken
+        self._waiting_since = trio.current_time()
+        try:
+            while not self._inbox:
                 data = await self._stream.receive_some()
-            except _STREAM_ERRORS as broken:
-                await self._kill(_ended(broken))
-                raise self._closed_error() from broken
-            if not data:
-                self._decoder.finish()
-                await self._kill(LinkClosedError("the peer closed the connection"))
-                raise self._closed_error()
-            frames = feed(data)
-            if frames:
-                self._inbox.extend(frames)
-                return
+                if not data:
+                    self._decoder.finish()
+                    await self._kill(LinkClosedError("the peer closed the connection"))
+                    raise self._closed_error()
+                self._inbox.extend(self._decoder.feed(data))
+        except _STREAM_ERRORS as broken:
+            await self._kill(_ended(broken))
+            raise self._closed_error() from broken
+        finally:
+            self._waiting_since = math.inf
+
+    async def watch(self) -> NoReturn:
+        """End the link once a receive has waited ``limits.idle`` seconds for a whole frame.
+
+        Run it beside the task that receives, whose receive then fails as on any dead link: one
+        timer for the life of a link costs nothing, and one for each receive more than the receive.
+
+        Raises:
+            PeerTimeoutError: the peer fell silent, and the link is dead.
+        """
+        while True:
+            now = trio.current_time()
+            due = min(self._waiting_since, now) + self.limits.idle
+            if due <= now:
+                break
+            await trio.sleep_until(due)
+        error = PeerTimeoutError(
+            f"no whole frame from {self.remote or 'the peer'} in {self.limits.idle:g} s"
+        )
+        await self._kill(error)
+        raise error
 
     # Dying
 

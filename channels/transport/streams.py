@@ -31,18 +31,15 @@ class EagerStream(trio.abc.Stream):
 
     Attributes:
         transport_stream: the socket's own stream; closed with this one.
+        backlog: bytes pushed that the kernel has not taken; an empty `send_all` waits until it has.
     """
 
     def __init__(self, transport_stream: trio.SocketStream) -> None:
         self.transport_stream = transport_stream
         self._socket = transport_stream.socket
-        self._backlog = bytearray()
+        self.backlog = 0
+        self._left = bytearray()
         self._draining = trio.Lock()
-
-    @property
-    def backlog(self) -> int:
-        """Bytes pushed that the kernel has not taken; an empty `send_all` waits until it has."""
-        return len(self._backlog)
 
     def push(self, data: _Data) -> None:
         """Hand over what the kernel takes without waiting, and keep the rest.
@@ -51,43 +48,46 @@ class EagerStream(trio.abc.Stream):
             trio.BrokenResourceError: nobody receives any more.
             trio.ClosedResourceError: this stream is closed.
         """
-        self._give(data)
-
-    def _give(self, data: _Data) -> None:
-        """Push bytes as they go over the wire."""
-        sent = 0 if self._backlog else self._write(data)
+        sent = 0 if self.backlog else self._write(data)
         if sent < len(data):
-            self._backlog += memoryview(data)[sent:]
+            self._left += memoryview(data)[sent:]
+            self.backlog = len(self._left)
 
     def _write(self, data: _Data) -> int:
+        # The number is asked for each time: that of a closed socket is soon another file's.
         try:
-            return os.write(self._descriptor(), data)
+            return os.write(self._socket.fileno(), data)
         except BlockingIOError:
             return 0
         except OSError as error:
-            raise _broken(error) from error
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> Exception:
+        """What a failed call of the socket means: a closed one has no number."""
+        return _closed() if self._socket.fileno() < 0 else _broken(error)
 
     def _descriptor(self) -> int:
-        """The socket's; asked for each time, for a closed one's number is soon another file's."""
+        """The socket's number, to wait with."""
         descriptor = self._socket.fileno()
         if descriptor < 0:
-            raise trio.ClosedResourceError("this stream is closed")
+            raise _closed()
         return descriptor
 
     async def send_all(self, data: _Data) -> None:
         """Push, and wait until the kernel has all. Cancelled, it has a part and the rest waits."""
         await trio.lowlevel.checkpoint_if_cancelled()
         self.push(data)
-        if self._backlog:
+        if self.backlog:
             await self._drain()
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def _drain(self) -> None:
         async with self._draining:
-            while self._backlog:
+            while self.backlog:
                 await trio.lowlevel.wait_writable(self._descriptor())
-                del self._backlog[: self._write(self._backlog)]
+                del self._left[: self._write(self._left)]
+                self.backlog = len(self._left)
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until the kernel has room again."""
@@ -95,22 +95,21 @@ class EagerStream(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Wait for bytes, and return those there are; none at the end of the stream."""
-        return await self._read(_MOST if max_bytes is None else max_bytes)
-
-    async def _read(self, most: int) -> bytes:
+        most = _MOST if max_bytes is None else max_bytes
         while True:
             # Waiting first is the checkpoint, and mostly there is nothing yet.
             await trio.lowlevel.wait_readable(self._descriptor())
             try:
-                return os.read(self._descriptor(), most)
+                return os.read(self._socket.fileno(), most)
             except BlockingIOError:
                 continue
             except OSError as error:
-                raise _broken(error) from error
+                raise self._failure(error) from error
 
     def close(self) -> None:
         """Close the socket now; what is left to send is lost."""
-        self._backlog.clear()
+        self._left.clear()
+        self.backlog = 0
         self._socket.close()
 
     async def aclose(self) -> None:
@@ -144,6 +143,9 @@ class TlsStream(EagerStream):
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._unread_answers = 0
+        self._cut_short = False
+        self._fault: ssl.SSLError | None = None
+        self._over = False
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side)
 
     async def do_handshake(self) -> None:
@@ -160,53 +162,68 @@ class TlsStream(EagerStream):
             except ssl.SSLWantReadError:
                 pass
             except ssl.SSLError as error:
-                self._give(self._outgoing.read())  # the alert that says why
+                super().push(self._outgoing.read())  # the alert that says why
                 raise _broken(error) from error
-            self._give(self._outgoing.read())
+            super().push(self._outgoing.read())
             await self._drain()
             if not done:
                 await self._fill()
 
     def push(self, data: _Data) -> None:
         """As for any stream; what is kept is kept encrypted."""
-        left = memoryview(data)
+        sent = 0
         try:
-            while left:
-                left = left[self.tls.write(left) :]
+            while sent < len(data):
+                sent += self.tls.write(memoryview(data)[sent:] if sent else data)
         except ssl.SSLError as error:
             raise _broken(error) from error
-        self._give(self._outgoing.read())
+        super().push(self._outgoing.read())
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Wait for bytes, and return those of one record; none after the peer's goodbye."""
+        """Wait for bytes, and return those there are; none after the peer's goodbye."""
         most = _MOST if max_bytes is None else max_bytes
-        if self._incoming.pending or self.tls.pending():
+        if self._incoming.pending or self._cut_short or self._over:
             await trio.lowlevel.checkpoint()
         else:
             await self._fill()
-        while True:
-            try:
-                return self.tls.read(most)
-            except ssl.SSLWantReadError:
-                pass
-            except ssl.SSLZeroReturnError:
-                return b""
-            except ssl.SSLError as error:
-                raise _broken(error) from error
-            finally:
-                if self._outgoing.pending:
-                    self._answer_key_change()
+        data = self._decrypted(most)
+        while not (data or self._over):
             await self._fill()
+            data = self._decrypted(most)
+        if self._fault is not None and not data:
+            raise _broken(self._fault) from self._fault
+        return data
+
+    def _decrypted(self, most: int) -> bytes:
+        """The bytes of all whole records that have come; how they end is told after them."""
+        data = b""
+        try:
+            while record := self.tls.read(most - len(data)):
+                data += record
+                if not self._incoming.pending or len(data) == most:
+                    break
+            else:
+                self._over = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self._over = True
+        except ssl.SSLError as error:
+            self._fault, self._over = error, True
+        self._cut_short = len(data) == most
+        if self._outgoing.pending:
+            self._answer_key_change()
+        return data
 
     def _answer_key_change(self) -> None:
         """Push the answer to a peer that has changed its keys; nobody waits with it."""
-        self._give(self._outgoing.read())
-        self._unread_answers = self._unread_answers + 1 if self._backlog else 0
+        super().push(self._outgoing.read())
+        self._unread_answers = self._unread_answers + 1 if self.backlog else 0
         if self._unread_answers > _MOST_KEY_CHANGES:
             raise trio.BrokenResourceError("the peer changes its keys and does not read")
 
     async def _fill(self) -> None:
-        data = await self._read(_MOST)
+        data = await super().receive_some()
         if data:
             self._incoming.write(data)
         else:
@@ -215,7 +232,11 @@ class TlsStream(EagerStream):
     def _say_goodbye(self) -> None:
         with suppress(ssl.SSLError):  # we do not wait for theirs; a broken one wants none
             self.tls.unwrap()
-        self._give(self._outgoing.read())
+        super().push(self._outgoing.read())
+
+
+def _closed() -> trio.ClosedResourceError:
+    return trio.ClosedResourceError("this stream is closed")
 
 
 def _broken(cause: Exception) -> trio.BrokenResourceError:

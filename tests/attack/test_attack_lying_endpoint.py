@@ -107,7 +107,7 @@ def log(**changes: Any) -> Result:
 
 @asynccontextmanager
 async def pooled(*nodes: Node, **options: Any) -> AsyncIterator[EndpointPool]:
-    settings: dict[str, Any] = {"finality": Finality.tag(), "interval": 3_600.0, "patience": 0.5}
+    settings: dict[str, Any] = {"finality": Finality.tag(), "interval": 3_600.0, "patience": 60.0}
     async with open_endpoints(nodes, **(settings | options)) as pool:
         yield pool
 
@@ -213,7 +213,7 @@ async def test_one_that_answers_surveys_and_nothing_else(
     """Each failure costs its patience; the pauses between them grow, up to a minute."""
     del autojump_clock
     hanging = Node("hanging", hangs_on="eth_getLogs")
-    async with pooled(hanging, Node("one"), interval=1.0) as pool:
+    async with pooled(hanging, Node("one"), interval=1.0, patience=0.5) as pool:
         rpc, end = Rpc(pool), trio.current_time() + 600
         while trio.current_time() < end:
             await rpc.logs(block_hash(100), CONTRACT)

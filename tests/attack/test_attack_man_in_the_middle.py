@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from channels.errors import LinkClosedError, PeerError, UnexpectedMessageError, UnprovedPeerError
-from channels.peer.session import greet
+from channels.peer.greeting import greet
 from channels.protocol import codec
 from channels.protocol import messages as m
 from channels.protocol.eip712 import Address, address

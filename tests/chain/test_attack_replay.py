@@ -19,7 +19,7 @@ from channels.protocol.eip712 import checksum
 from channels.protocol.signing import Signature
 from channels.protocol.terms import Domain, Terms, channel_id
 from channels.protocol.types import Closing, Portfolio
-from tests.chain.world import FEED, PATIENCE, WAD, World, embedded_world, new_key
+from tests.chain.world import FEED, PATIENCE, WAD, World, embedded_world, new_key, up_to_date
 
 PORTFOLIO = Portfolio(net_to_b=10**6)
 
@@ -35,6 +35,7 @@ async def opened(world: World, terms: Terms) -> AsyncIterator[EthereumChain]:
 
 async def refusal(chain: EthereumChain, call: Call) -> ContractRevertedError:
     key = new_key()
+    await up_to_date(chain)
     await chain.submit(call, key=key)
     with pytest.raises(ContractRevertedError) as caught:
         await chain.wait(key)

@@ -19,7 +19,7 @@ from channels.chain.rpc import CallFailedError, Rpc, RpcRefusedError
 from channels.errors import ContractRevertedError, InvalidValueError, SignerError
 from channels.protocol.eip712 import Address
 from channels.protocol.signing import Signature
-from tests.chain.world import World, embedded_world
+from tests.chain.world import PATIENCE, World, embedded_world
 
 ETHER = 10**18
 
@@ -198,7 +198,7 @@ async def test_waiting_for_a_block(embedded: World) -> None:
     assert isinstance(embedded.provider, EmbeddedChain)
     tip = await embedded.rpc.block()
     assert tip is not None
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(embedded.provider.wait_for_block, tip.hash)
             await trio.testing.wait_all_tasks_blocked()

@@ -113,7 +113,7 @@ async def pooled(*endpoints: Faulty, **options: Any) -> AsyncIterator[EndpointPo
     settings: dict[str, Any] = {
         "finality": Finality.depth(2),
         "interval": 3_600.0,
-        "patience": 0.2,
+        "patience": PATIENCE,
     }
     async with open_endpoints(endpoints, **(settings | options)) as pool:
         yield pool
@@ -156,7 +156,7 @@ async def test_one_that_is_down_is_passed_over_and_comes_back(world: World) -> N
 
 async def test_one_that_hangs_costs_its_patience_once(world: World) -> None:
     one, two, _ = three(world)
-    async with pooled(one, two) as pool:
+    async with pooled(one, two, patience=1.0) as pool:
         one.hangs = True
         for _ in range(5):
             await pool.make_request(RPCEndpoint("eth_chainId"), [])

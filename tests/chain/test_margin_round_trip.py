@@ -35,7 +35,7 @@ from channels.protocol.scenarios import ScenarioIndex, worst_scenarios
 from channels.protocol.terms import RiskParams, Terms, channel_id
 from channels.protocol.types import Party, Portfolio, Position, Spot
 from tests.chain.test_round_trip import done, events_since
-from tests.chain.world import DAY, FEED, FUNDS, HOUR, PATIENCE, WAD, World, new_key
+from tests.chain.world import DAY, FEED, FUNDS, HOUR, PATIENCE, WAD, World, new_key, up_to_date
 
 UNIT = 10**6
 DEPOSIT = 800 * UNIT
@@ -148,6 +148,7 @@ async def test_margin_is_called_and_the_channel_closed_out(embedded: World, show
         terms, portfolio = await disputed(world, chain)
         identity = channel_id(world.domain, terms)
         await quote_spot(world, 3_600)
+        await up_to_date(chain)
 
         now = chain.head.timestamp
         scenarios = (
@@ -246,6 +247,7 @@ async def test_both_parties_release_what_they_do_not_need(embedded: World) -> No
         await done(chain_b, release, b"release b")
         twice = await refusal(chain_b, release)
         assert (twice.reason, twice.arguments) == ("AlreadyReleased", {"party": Party.B})
+        await up_to_date(chain)
         view = await chain.view(identity)
         assert (view.released_a, view.released_b, view.settled) == (True, True, False)
         assert all(view.released(party) for party in Party)

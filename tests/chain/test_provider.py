@@ -19,7 +19,7 @@ from channels.chain import EmbeddedChain, TrioHTTPProvider, open_provider
 from channels.chain.artifacts import load_artifact
 from channels.chain.rpc import CallFailedError, Rpc, RpcRefusedError
 from channels.errors import EndpointError
-from tests.chain.world import World
+from tests.chain.world import PATIENCE, World
 
 URL = "https://user:hunter2@node.example/v3/secret-key"
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -75,7 +75,7 @@ async def _transfer(web3: AsyncWeb3[Any], world: World) -> None:
     )
     signed = world.a._account.sign_transaction(transaction)
     transaction_hash = await web3.eth.send_raw_transaction(signed.raw_transaction)
-    with trio.fail_after(5):  # Anvil answers before it has mined
+    with trio.fail_after(PATIENCE):  # Anvil answers before it has mined
         while await world.rpc.receipt(bytes(transaction_hash)) is None:
             await world.rpc.wait_for_block(b"", 0.01)
     receipt = await web3.eth.get_transaction_receipt(transaction_hash)
@@ -120,7 +120,7 @@ async def test_silent_endpoint_times_out() -> None:
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listeners[0].socket.getsockname()[1]
     try:
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             async with open_provider(f"http://127.0.0.1:{port}", request_timeout=0.1) as http:
                 with pytest.raises(EndpointError, match="in time"):
                     await Rpc(http).chain_id()

@@ -24,12 +24,22 @@ from channels.protocol.facts import (
 )
 from channels.protocol.terms import channel_id
 from channels.protocol.types import EMPTY_PORTFOLIO, Closing, Party, Portfolio
-from tests.chain.world import FEED, FUNDS, HOUR, PATIENCE, WAD, World, option_portfolio
+from tests.chain.world import (
+    FEED,
+    FUNDS,
+    HOUR,
+    PATIENCE,
+    WAD,
+    World,
+    option_portfolio,
+    up_to_date,
+)
 
 DEPOSIT = 100 * 10**6
 
 
 async def done(chain: EthereumChain, call: Call, key: bytes) -> None:
+    await up_to_date(chain)
     with trio.fail_after(PATIENCE):
         await chain.submit(call, key=key)
         await chain.wait(key)
@@ -37,6 +47,7 @@ async def done(chain: EthereumChain, call: Call, key: bytes) -> None:
 
 async def events_since(chain: EthereumChain, first: int) -> list[ChainEvent]:
     events: list[ChainEvent] = []
+    await up_to_date(chain)
     with trio.fail_after(PATIENCE):
         async for update in chain.updates(first):
             events.extend(update.events)

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 
 import attrs
+import trio
 
 from channels.chain import (
     AnvilControl,
@@ -49,7 +50,8 @@ HOUR = 3_600
 DAY = 86_400
 FUNDS = 10**12
 ETHER = 10**18
-PATIENCE = 20.0
+PATIENCE = 60.0
+"""Seconds after which a test is taken to hang; no test is about how long anything takes."""
 
 _numbers = itertools.count(int.from_bytes(os.urandom(6), "big"))
 
@@ -189,6 +191,14 @@ def option_portfolio(now: int, *, expiry: int, net_to_b: int = 0, size: int = 1)
         spots=(Spot(feed=FEED, price=3_000 * WAD),),
         positions=(position,),
     )
+
+
+async def up_to_date(chain: EthereumChain) -> None:
+    """Wait until a client knows the newest block of all: it reads, and simulates, what it knows."""
+    tip = await chain.rpc.block()
+    assert tip is not None
+    with trio.fail_after(PATIENCE):
+        await chain.wait_until(tip.timestamp)
 
 
 async def create(world: World, creation: bytes, arguments: bytes = b"") -> Address:

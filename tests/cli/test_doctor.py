@@ -40,7 +40,7 @@ from channels.storage import open_store
 from channels.tower.appointments import newest_states
 from channels.tower.signed import SignedHeartbeat, SignedReceipt
 from channels.tower.wire import signed_json
-from tests.chain.world import World, embedded_world
+from tests.chain.world import PATIENCE, World, embedded_world
 from tests.cli.test_desk import Shell
 from tests.peer.world import trade, trading
 
@@ -424,7 +424,7 @@ async def a_stale_state_that_nobody_answers(clinic: Clinic) -> None:
     world = clinic.world
     (channel,) = open_channels(clinic.folder / "store.db")
     async with world.open(world.b) as bob:
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             await bob.submit(Dispute(terms=channel.terms, newest=None), key=b"d")
             await bob.wait_mined(b"d")
 

@@ -7,7 +7,6 @@ import re
 import select
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,11 +16,10 @@ from typing import Final
 
 import pytest
 
-from tests.conftest import ANVIL, NO_ANVIL, ROOT, start_anvil
+from tests.conftest import ANVIL, NO_ANVIL, PATIENCE, ROOT, reserved_port, start_anvil, stop
 
 PAGE: Final = ROOT / "docs" / "tutorial" / "two-traders.md"
 LISTEN: Final = "127.0.0.1:7001"
-PATIENCE: Final = 120
 
 
 def steps() -> list[tuple[str, str]]:
@@ -53,12 +51,6 @@ def compare(printed: list[str], shown: list[str], command: str) -> None:
             assert left[:1] == [line], command
             del left[0]
     assert left == [], command
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Terminal:
@@ -126,8 +118,7 @@ def anvil() -> Iterator[str]:
     try:
         yield url
     finally:
-        node.terminate()
-        node.wait(10)
+        stop(node)
 
 
 @pytest.mark.anvil
@@ -135,8 +126,8 @@ def test_the_transcript_is_what_a_reader_sees(tmp_path: Path) -> None:
     told = steps()
     commands = [command for command, _ in told if not command.startswith("export ")]
     assert len(commands) <= 12, "from nothing to a trade in ten commands, and two to look at it"
-    with anvil() as url:
-        terminal = Terminal(tmp_path, url, f"127.0.0.1:{free_port()}")
+    with anvil() as url, reserved_port() as port:
+        terminal = Terminal(tmp_path, url, f"127.0.0.1:{port}")
         card = ""
         try:
             for command, shown in told:

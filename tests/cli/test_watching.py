@@ -20,7 +20,7 @@ from channels.cli.doctor.ground import open_channels
 from channels.errors import InvalidValueError
 from channels.prices import PriceSettings
 from channels.protocol.calls import Dispute
-from tests.chain.world import embedded_world
+from tests.chain.world import PATIENCE, embedded_world
 from tests.cli.test_desk import Shell
 from tests.peer.world import trade, trading
 
@@ -31,7 +31,6 @@ finality = 0
 signer = "keystore:signer.json"
 wallet = "wallet.json"
 """
-PATIENCE = 30
 
 
 async def test_a_stale_state_is_answered_with_no_server_and_no_session_key(

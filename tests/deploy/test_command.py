@@ -21,7 +21,7 @@ from channels.chain.plan import CORE, core_contracts
 from channels.chain.rpc import Rpc
 from channels.cli.main import main
 from channels.protocol.eip712 import checksum
-from tests.conftest import start_anvil
+from tests.conftest import PATIENCE, start_anvil, stop
 from tests.deploy.world import ANVIL_KEY
 from tests.docs.documents import DOCS, blocks
 
@@ -110,8 +110,7 @@ def test_the_proxy_is_created() -> None:
         assert ask(url, "eth_getCode", checksum(PROXY), "latest") == "0x" + PROXY_CODE.hex()
         assert command(url, "--verify").exit_code == 0
     finally:
-        node.terminate()
-        node.wait(10)
+        stop(node)
 
 
 def test_killed_and_run_again() -> None:
@@ -142,8 +141,7 @@ def test_killed_and_run_again() -> None:
         assert int(nonce, 16) == len(CORE)
         assert command(url, "--verify").exit_code == 0
     finally:
-        node.terminate()
-        node.wait(10)
+        stop(node)
 
 
 def test_a_keystore(fresh_anvil_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,7 +225,7 @@ def test_the_commands_of_the_how_to(fresh_anvil_url: str, tmp_path: Path) -> Non
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr

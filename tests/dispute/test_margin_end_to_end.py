@@ -213,7 +213,7 @@ async def test_our_own_party_has_what_it_does_not_need_released(
     ):
         terms, portfolio, evidence = await disputed(world, bob)
         await monitor.watch(attrs.evolve(evidence, side=Party.A))
-        deadline = (await alice.view(channel_id(world.domain, terms))).deadline
+        deadline = (await bob.view(channel_id(world.domain, terms))).deadline
         await world.control.advance_time(to=deadline)
         released = await until_done(monitor, Duty.RELEASE)
         assert released.channel_id == channel_id(world.domain, terms)

@@ -17,6 +17,7 @@ from typing import Final
 
 import pytest
 
+from tests.conftest import PATIENCE
 from tests.docs.documents import PAGES, ROOT, Block, blocks
 
 BIN: Final = Path(sys.executable).parent
@@ -39,7 +40,13 @@ def run(command: str) -> subprocess.CompletedProcess[str]:
     ]
     environment = {**os.environ, "COLUMNS": "80", "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+        words,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
 
 

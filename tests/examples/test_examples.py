@@ -11,6 +11,8 @@ from typing import Final
 
 import pytest
 
+from tests.conftest import PATIENCE
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 EXAMPLES: Final = ROOT / "examples"
 PAGES: Final = ROOT / "docs" / "examples"
@@ -29,7 +31,7 @@ def test_it_prints_its_transcript(name: str) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr

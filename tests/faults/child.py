@@ -121,7 +121,7 @@ async def live(config: dict[str, Any]) -> None:
     async with (
         open_store(folder / "jobs.db") as store,
         open_book(folder / "book.db") as book,
-        open_endpoints(config["rpc"], finality=finality, interval=0.2, patience=5.0) as pool,
+        open_endpoints(config["rpc"], finality=finality, interval=0.2, patience=60.0) as pool,
         open_chain(
             MortalPool(pool),
             adjudicator=address(bytes.fromhex(config["adjudicator"])),

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.conftest import ANVIL, NO_ANVIL, start_anvil
+from tests.conftest import ANVIL, NO_ANVIL, start_anvil, stop
 from tests.faults.world import Ground, Node, deploy_on, open_ground
 
 
@@ -21,8 +21,7 @@ def node() -> Iterator[Node]:
     try:
         yield deploy_on(url)
     finally:
-        process.terminate()
-        process.wait(10)
+        stop(process)
 
 
 @pytest.fixture

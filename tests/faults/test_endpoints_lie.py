@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from channels.chain import AnvilControl, open_provider
-from tests.conftest import start_anvil
+from tests.conftest import start_anvil, stop
 from tests.faults.lies import (
     ForgedHead,
     Lagging,
@@ -146,8 +146,7 @@ async def another_chain(ground: Ground) -> AsyncIterator[str]:
     try:
         yield url
     finally:
-        process.terminate()
-        await trio.to_thread.run_sync(process.wait, 10)
+        await trio.to_thread.run_sync(stop, process)
 
 
 @pytest.mark.parametrize("honest", [2, 1], ids=["of three", "of two"])

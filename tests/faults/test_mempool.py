@@ -84,13 +84,17 @@ async def test_underpriced_replacement(ground: Ground, tmp_path: Path) -> None:
             await ground.post(ground.stale(channel, 3))
             await ground.mine()
             await signed(ground, post)
-            for _ in range(30):
-                await ground.rpc("anvil_dropAllTransactions")
-                await ground.base_fee(15 * GWEI)
-                await ground.mine()
-                await post.stand.caught_up()
+
+            async def refused() -> bool:
+                for _ in range(30):
+                    await ground.rpc("anvil_dropAllTransactions")
+                    await ground.base_fee(15 * GWEI)
+                    await ground.mine()
+                    await post.stand.caught_up()
+                return any(rule.refused for rule in rules)
+
+            await ground.until(refused)
         await ground.until_recorded(channel, mining=True)
-        assert any(rule.refused for rule in rules)
         assert all(len(rule.bids) == 1 for rule in rules)
         await ground.judge()
 
@@ -225,13 +229,14 @@ async def test_stuck_head_of_line_with_an_urgent_job_behind(ground: Ground, tmp_
             await ground.base_fee(30 * GWEI)
             await ground.post(ground.stale(urgent, 3))
             await ground.mine()
-            for _ in range(12):
+
+            async def recorded() -> bool:
                 await post.stand.caught_up()
-                if (await ground.view(urgent)).nonce == 40:
-                    break
                 await ground.base_fee(30 * GWEI)
                 await ground.mine()
-            assert (await ground.view(urgent)).nonce == 40
+                return (await ground.view(urgent)).nonce == 40
+
+            await ground.until(recorded)
             assert (await ground.view(poor)).nonce == 3
         await ground.base_fee(GWEI)
         await ground.until_recorded(poor, mining=True)

@@ -346,7 +346,7 @@ class Ground:
                     providers,
                     finality=Finality.depth(finality),
                     interval=0.1,
-                    patience=ANSWER,
+                    patience=PATIENCE,
                     turn=TURN,
                 )
             )
@@ -366,6 +366,7 @@ class Ground:
                 )
             )
             stand.world = self.world
+            pool._patience = ANSWER  # from now on: that it was opened in time is not the point
             yield Post(stand=stand, proxies=tuple(proxies), account=account, pool=pool)
 
     async def sent_by(self, account: LocalAccount) -> int:

@@ -50,7 +50,7 @@ REFUSED: Final = 2
 """Quantity of a trade that is declined."""
 SMALL: Final = 1_000 * UNIT
 AT_REST: Final = frozenset({Phase.IDLE, Phase.CLOSED, Phase.ABANDONED})
-PATIENCE: Final = 20.0
+PATIENCE: Final = 120.0
 GREETING: Final = 9
 
 

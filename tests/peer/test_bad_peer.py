@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+import trio.testing
 
 from channels.errors import (
     BadNonceError,
@@ -39,14 +40,17 @@ from channels.errors import (
     UnsupportedVersionError,
 )
 from channels.peer import connections as connections_module
+from channels.peer import greeting
 from channels.peer import session as session_module
+from channels.peer.session import Session
 from channels.protocol import codec
 from channels.protocol import messages as m
 from channels.protocol.changes import Marks, Remark, SeriesMark, Trade, TradeLeg, apply
 from channels.protocol.proofs import Role, SessionProof
 from channels.protocol.signing import LocalSigner, Signature
 from channels.protocol.types import Closing, Party, State
-from channels.transport import LinkLimits, RateLimit, Secured, dial_tls
+from channels.transport import Link, LinkLimits, RateLimit, Secured, dial_tls
+from channels.transport.memory import memory_links
 from channels.transport.streams import TlsStream
 from tests.chain.world import World
 from tests.peer.world import (
@@ -301,8 +305,8 @@ async def test_hello_of_another_world(
 async def test_silence_before_hello(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module, "HELLO_TIMEOUT", 0.1)
     async with trading(world, tmp_path) as pair:
+        monkeypatch.setattr(greeting, "HELLO_TIMEOUT", 0.1)
         async with hostile(pair, None) as raw:
             assert "no Hello within" in (await raw.error()).text
             await raw.dropped()
@@ -631,14 +635,26 @@ async def test_stall_in_the_middle_of_a_frame(world: World, tmp_path: Path) -> N
         await unharmed(pair)
 
 
-async def test_silent_but_honest_connection_is_kept(world: World, tmp_path: Path) -> None:
-    """Pings keep a connection alive on which nothing is traded: its hostile neighbour times out."""
-    async with trading(world, tmp_path, bob={"limits": QUICK}, alice={"limits": QUICK}) as pair:
-        (honest,) = pair.bob.peer._connections._sessions[world.signer_a.address]
-        async with hostile(pair) as raw:
-            await raw.dropped()
-        assert pair.bob.peer._connections._sessions[world.signer_a.address] == [honest]
-        await unharmed(pair)
+async def test_silent_but_honest_connection_is_kept(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Pings keep a connection alive on which nothing is traded; one without them ends."""
+
+    async def ignore(_: Session, message: m.Message) -> None:
+        assert isinstance(message, m.Ping)
+
+    def session(link: Link) -> Session:
+        return Session(link, STRANGER.address, "", stranger=False)
+
+    async with trio.open_nursery() as nursery:
+        for end in memory_links(limits=QUICK):
+            nursery.start_soon(session(end).run, ignore)
+        ours, _silent = memory_links(limits=QUICK)
+        with pytest.raises(PeerTimeoutError):
+            await session(ours).run(ignore)
+        assert trio.current_time() == QUICK.idle
+        await trio.sleep(1_000 * QUICK.idle)
+        nursery.cancel_scope.cancel()
 
 
 async def test_never_reading(world: World, tmp_path: Path) -> None:

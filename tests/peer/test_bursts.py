@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from channels.errors import BadNonceError, BadProposalError, ChannelsError, StorageError
-from channels.peer.session import MOST_AT_ONCE, Session, _error
+from channels.peer.session import MOST_AT_ONCE, Session, error_message
 from channels.protocol import codec
 from channels.protocol import messages as m
 from channels.protocol.signing import LocalSigner
@@ -106,10 +106,10 @@ async def test_our_own_failure_ends_the_session_with_its_own_error() -> None:
 
 
 def test_a_peer_is_told_its_own_faults_and_not_ours() -> None:
-    ours = _error(bytes(32), StorageError("cannot write /home/alice/alice.db: disk full"))
+    ours = error_message(bytes(32), StorageError("cannot write /home/alice/alice.db: disk full"))
     assert ours.reason is m.Reason.BUSY
     assert "alice" not in ours.text
     assert "Storage" not in ours.text
-    theirs = _error(bytes(32), BadNonceError("nonce 7; allowed are 8 to 24"))
+    theirs = error_message(bytes(32), BadNonceError("nonce 7; allowed are 8 to 24"))
     assert theirs.reason is m.Reason.PROTOCOL
     assert theirs.text == "BadNonceError: nonce 7; allowed are 8 to 24"

@@ -131,10 +131,11 @@ async def child(config: dict[str, Any], path: Path) -> AsyncIterator[Child]:
             with trio.CancelScope(shield=True):
                 if process.stdin is not None:
                     await process.stdin.aclose()  # the trader ends, and then what forks it
-                with trio.move_on_after(5):
+                with trio.move_on_after(PATIENCE):
                     await process.wait()
                 if process.returncode is None:
                     process.kill()
+                    await process.wait()
             nursery.cancel_scope.cancel()
 
 

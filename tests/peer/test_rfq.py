@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -396,7 +398,19 @@ async def test_nobody_names_a_price(world: World, tmp_path: Path) -> None:
             await best_price([], [put(pair.alice)])
 
 
-async def test_a_quote_that_comes_too_late_is_declined(world: World, tmp_path: Path) -> None:
+async def test_a_quote_that_comes_too_late_is_declined(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patience ends when one of two has answered, however long that took."""
+    patience, ask = trio.CancelScope(), PeerChannel.request_quote
+    stand_in = SimpleNamespace(**{**vars(trio), "move_on_after": lambda _: patience})
+    monkeypatch.setattr(sys.modules["channels.peer.best_price"], "trio", stand_in)
+
+    async def answered(channel: PeerChannel, *request: Any, **how: Any) -> Any:
+        quotes = await ask(channel, *request, **how)
+        patience.deadline = trio.current_time()
+        return quotes
+
     async with quoted(world, tmp_path, channels=2) as (pair, _):
         channels = await many(pair, [120, 100])
         maker, gate = pair.bob.peer._setup.maker, trio.Event()
@@ -408,7 +422,8 @@ async def test_a_quote_that_comes_too_late_is_declined(world: World, tmp_path: P
             return await maker(request)
 
         object.__setattr__(pair.bob.peer._setup, "maker", slow)
-        found = await best_price(channels, [put(pair.alice)], patience=0.5)
+        monkeypatch.setattr(PeerChannel, "request_quote", answered)
+        found = await best_price(channels, [put(pair.alice)])
         assert found.quote.premium == 120 * UNIT
         assert found.answers[channels[1].channel_id] is None
         gate.set()

@@ -14,9 +14,11 @@ from tests.conftest import (
     HARDHAT,
     NO_ANVIL,
     NO_HARDHAT,
+    PATIENCE,
     ROOT,
     start_anvil,
     start_hardhat,
+    stop,
 )
 
 STEPS = {
@@ -40,8 +42,7 @@ def node(request: pytest.FixtureRequest) -> Iterator[str]:
         pytest.skip(reason)
     process, url = start()
     yield url
-    process.terminate()
-    process.wait(10)
+    stop(process)
 
 
 @pytest.mark.anvil
@@ -52,7 +53,7 @@ def test_demo_reconciles(options: list[str], node: str) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert demo.returncode == 0, demo.stderr
@@ -71,7 +72,7 @@ def test_two_processes_need_a_node() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert demo.returncode == 2

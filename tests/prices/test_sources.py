@@ -7,6 +7,7 @@ import statistics
 import httpx
 import pytest
 import trio
+import trio.testing
 
 from channels.chain import OracleDomain
 from channels.chain.attestations import Attestation, Attester, SettlementPrice, SpotPrice
@@ -162,12 +163,16 @@ class Silent(httpx.AsyncBaseTransport):
         raise AssertionError(request)
 
 
-async def test_one_that_does_not_answer_costs_its_patience_alone(stage: Stage) -> None:
+async def test_one_that_does_not_answer_costs_its_patience_alone(
+    stage: Stage, autojump_clock: trio.testing.MockClock
+) -> None:
     at = await stage.grid()
     await stage.attesters.tick(at)
     stage.attesters.hosts.hosts["attester0"] = Silent()
-    async with stage.source(patience=0.05) as source:
+    began = trio.current_time()
+    async with stage.source(patience=5.0) as source:
         assert await source.spot(stage.oracle, FEED, at) is not None
+    assert trio.current_time() - began == 5.0
 
 
 async def test_a_settlement_price_is_brought_and_known_after_the_challenge(stage: Stage) -> None:

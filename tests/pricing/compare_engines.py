@@ -31,7 +31,7 @@ from channels.pricing import (
 from channels.pricing.fixed import exp_negative, ln_ratio, mills, sqrt_years
 from channels.pricing.scenario_price import scenario_price
 from channels.units import WAD, YEAR
-from tests.conftest import start_anvil
+from tests.conftest import start_anvil, stop
 
 from . import branches
 from .engine import DOMAIN_ERROR, Harness
@@ -171,8 +171,7 @@ def main() -> int:
                 harness, "forwardPrices", forward_price, islice(forwards, size // 10)
             )
     finally:
-        node.terminate()
-        node.wait(10)
+        stop(node)
     for line in found[:100]:
         print(line)
     seconds = time.monotonic() - started

@@ -35,7 +35,7 @@ from channels.pricing import (
 )
 from channels.pricing.feed_margin import FeedRisk, check_quantity
 from channels.units import DAY, HOUR, WAD
-from tests.conftest import start_anvil
+from tests.conftest import start_anvil, stop
 
 from .engine import DOMAIN_ERROR, Harness, RevertedError
 from .margin_reference import NOW, SPOTS, random_book
@@ -314,8 +314,7 @@ def main() -> int:
                 found.append(line)
                 print(f"book {number}: {line}")
     finally:
-        node.terminate()
-        node.wait(10)
+        stop(node)
     print(f"{options.count} random books: {len(found)} mismatches")
     return 1 if found else 0
 

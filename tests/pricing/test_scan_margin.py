@@ -290,6 +290,16 @@ def test_scan_of_two_books_is_at_most_the_sum_of_theirs(
         assert whole.carry <= parts[0].carry + parts[1].carry
 
 
+@settings(max_examples=60, deadline=None)
+@given(BOOKS)
+def test_what_a_feed_requires_is_what_its_parts_add_up_to(book: list[Held]) -> None:
+    for each in MODEL.books(book, SPOTS, NOW).values():
+        feed = FeedRisk(each.held, each.spot, each.risk)
+        for side in (1, -1):
+            parts = feed.margin(side)
+            assert feed.required(side) == (parts.initial, parts.maintenance)
+
+
 @settings(max_examples=40, deadline=None)
 @given(BOOKS)
 def test_the_worst_scenarios_alone_show_most_of_a_margin(book: list[Held]) -> None:

@@ -6,7 +6,9 @@ import attrs
 import pytest
 
 from channels.pricing import Kind, MarginModel, Margins, ScanMargin, portfolio_value
+from channels.protocol import margins
 from channels.protocol.changes import Remark, apply, equity
+from channels.protocol.checks import objection_to
 from channels.protocol.margins import margins_of, values_of
 from channels.protocol.types import EMPTY_PORTFOLIO, Party, Portfolio
 from tests.protocol.build import (
@@ -21,6 +23,7 @@ from tests.protocol.build import (
     make_marks,
     make_trade,
 )
+from tests.protocol.world import half_signed, opened
 
 LEGS = (
     make_leg(3),
@@ -71,6 +74,26 @@ def test_margins_are_worked_out_once_for_a_portfolio_and_a_model() -> None:
     assert model.asked == 1
     assert margins_of(portfolio, UNIT, other) == known
     assert other.asked == 1
+
+
+def test_what_a_proposal_is_worth_is_known_from_having_checked_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = opened()
+    sent = half_signed(world, Party.A)
+    made = sent.portfolio
+    fresh = portfolio_value(made.positions, made.spots, made.marked_at, UNIT)
+    proposal = attrs.evolve(sent, portfolio=attrs.evolve(made))
+    assert objection_to(world.bob.channel, proposal) is None
+
+    def again(*_: object) -> None:
+        raise AssertionError("worked out again")
+
+    monkeypatch.setattr(margins, "portfolio_value", again)
+    known = values_of(proposal.portfolio, UNIT)
+    assert known == (fresh.value_rounded_down_a, fresh.value_rounded_down_b)
+    with pytest.raises(AssertionError, match="worked out again"):
+        values_of(attrs.evolve(made), UNIT)
 
 
 def test_a_change_leaves_the_positions_it_does_not_touch_the_objects_they_were() -> None:

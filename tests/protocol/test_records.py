@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from channels.errors import SchemaVersionError, StorageError
 from channels.protocol import events as e
 from channels.protocol.channel import Channel, Contributed, Mode, Phase, Recovery
+from channels.protocol.codec import PORTFOLIO
 from channels.protocol.effects import Deed
 from channels.protocol.halts import Cause, Halt
+from channels.protocol.ledger import Entry
 from channels.protocol.records import (
     JOURNAL_VERSION,
     RECORD_VERSION,
@@ -29,7 +31,7 @@ from channels.protocol.records import (
     encode_channel,
     encode_journal_entry,
 )
-from channels.protocol.types import Party
+from channels.protocol.types import Party, Portfolio, State, Withdrawal
 from tests.protocol.build import DEPOSIT, make_draft, make_leg, make_trade
 from tests.protocol.test_machine_table import SCENES, Scene
 from tests.protocol.world import opened
@@ -69,6 +71,16 @@ def called() -> Scene:
     return world, world.alice
 
 
+def withdrawing() -> Scene:
+    """A asked for money back: an entry that is no state, with a state in it."""
+    world = opened()
+    world.trade(A, make_trade(make_leg(1)))
+    world.deliver_all()
+    world.alice.handle(e.RequestWithdrawal(ours=7, theirs=0))
+    world.deliver_all()
+    return world, world.bob
+
+
 def collided() -> Scene:
     world = opened()
     world.propose(A)
@@ -83,6 +95,7 @@ ALL: dict[str, Callable[[], Scene]] = {
     "halted": halted,
     "collided": collided,
     "called": called,
+    "withdrawing": withdrawing,
 }
 
 
@@ -123,9 +136,9 @@ def test_no_module_path_is_stored() -> None:
         assert b"State" not in record
 
 
-@pytest.mark.parametrize("version", [0, 6, 255, -1, None, "1", 1.0, True, [1]])
+@pytest.mark.parametrize("version", [0, 7, 255, -1, None, "1", 1.0, True, [1]])
 def test_other_versions(version: object) -> None:
-    assert (RECORD_VERSION, JOURNAL_VERSION) == (5, 3)
+    assert (RECORD_VERSION, JOURNAL_VERSION) == (6, 4)
     for record, decode in (
         (encode_channel(CHANNELS["IDLE of A"]), decode_channel),
         (encode_journal_entry(Deed.FULL, (), CHANNELS["IDLE of A"]), decode_journal_entry),
@@ -138,8 +151,98 @@ def test_other_versions(version: object) -> None:
         assert caught.value.next_step
 
 
-SAVED = json.loads((Path(__file__).parent / "saved" / "channels-v1.json").read_text())
+def saved(file: str) -> Any:
+    return json.loads((Path(__file__).parent / "saved" / file).read_text())
+
+
+SAVED = saved("channels-v1.json")
 """Records that version 1 of this code wrote of the scenes named."""
+SAVED_5 = saved("channels-v5.json")
+"""Version 5 records of the scenes named, and of each a version 3 journal entry.
+
+The entry is a `Deed.MODE` with all of the ledger's entries, in which A paid in 5 and was paid 6.
+"""
+
+
+def record_of_version_5(name: str) -> Any:
+    """Its fields, without the version: for tests of older ones, which this code cannot write."""
+    version, *fields = msgpack.unpackb(bytes.fromhex(SAVED_5[name]["record"]))
+    assert version == 5
+    return fields
+
+
+@pytest.mark.parametrize("name", SAVED_5)
+def test_version_5_reads_as_what_was_written(name: str) -> None:
+    channel = without_chain(CHANNELS[name])
+    assert decode_channel(bytes.fromhex(SAVED_5[name]["record"])) == channel
+    body = bytes.fromhex(SAVED_5[name]["journal"])
+    assert decode_journal_entry(body) == (Deed.MODE, channel.phase, channel.ledger.entries)
+    assert decode_journal_deposit(body) == Contributed(a=5, b=-6)
+    stands = decode_journal_stands(body)
+    assert stands is not None
+    assert (stands.halts, stands.call_made) == (channel.halts, channel.call_made)
+
+
+def _portfolios_of(channel: Channel) -> list[Portfolio]:
+    """Every portfolio in the ledger, as often as a state carries it."""
+    values = [channel.ledger.full.state, *[each.value for each in channel.ledger.entries]]
+    states = [each.state if isinstance(each, Withdrawal) else each for each in values]
+    return [each.portfolio for each in states if isinstance(each, State)]
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_a_portfolio_is_written_once(name: str) -> None:
+    channel = attrs.evolve(CHANNELS[name], outbox=())
+    carried = _portfolios_of(channel)
+    record = encode_channel(channel)
+    body = encode_journal_entry(Deed.FULL, channel.ledger.entries, channel)
+    for portfolio in set(carried):
+        packed = PORTFOLIO.pack(portfolio)
+        assert record.count(packed) == 1
+        assert body.count(packed) == (portfolio in carried[1:])
+    version, portfolios, *_ = msgpack.unpackb(record)
+    assert (version, len(portfolios)) == (6, len(set(carried)))
+
+
+def _damaged(record: bytes, place: int, change: Callable[[list[Any]], list[Any]]) -> bytes:
+    item = msgpack.unpackb(record)
+    item[place] = change(item[place])
+    damaged: bytes = msgpack.packb(item)
+    return damaged
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda portfolios: portfolios[1:], "is missing"),
+        (lambda portfolios: portfolios[:-1], "is missing"),
+        (lambda portfolios: portfolios[::-1], "in another order"),
+        (lambda portfolios: [*portfolios, portfolios[0]], "in another order"),
+        (lambda portfolios: [[bytes(16), *portfolios[0][1:]], *portfolios], "no state carries"),
+    ],
+)
+def test_portfolios_other_than_those_carried_are_damage(
+    change: Callable[[list[Any]], list[Any]], why: str
+) -> None:
+    channel = CHANNELS["collided of B"]
+    record = encode_channel(channel)
+    with pytest.raises(StorageError, match=why):
+        decode_channel(_damaged(record, 1, change))
+    full = Entry(value=channel.ledger.full.state)
+    body = encode_journal_entry(Deed.FULL, (full, *channel.ledger.entries), channel)
+    assert decode_journal_entry(body)[2] == (full, *channel.ledger.entries)
+    with pytest.raises(StorageError, match=why):
+        decode_journal_entry(_damaged(body, 3, change))
+
+
+def test_what_is_written_does_not_depend_on_what_was_written_before() -> None:
+    """Bytes are kept by identity: a channel read anew shares no object with the one written."""
+    for channel in CHANNELS.values():
+        record = encode_channel(channel)
+        for again in (channel, decode_channel(record), attrs.evolve(channel, peer_ready=True)):
+            assert encode_channel(again) == encode_channel(decode_channel(encode_channel(again)))
+        moved = attrs.evolve(channel, disputed_at=channel.disputed_at + 1)
+        assert decode_channel(encode_channel(moved)) == without_chain(moved)
 
 
 @pytest.mark.parametrize("name", SAVED)
@@ -258,7 +361,9 @@ def test_journal_entries_round_trip(name: str) -> None:
                 decode_journal_entry(body[:length])
 
 
-@pytest.mark.parametrize(("index", "wrong"), [(1, 99), (1, "x"), (2, 99), (3, 7), (3, [1])])
+@pytest.mark.parametrize(
+    ("index", "wrong"), [(1, 99), (1, "x"), (2, 99), (3, 7), (3, [1]), (4, 7), (4, [1])]
+)
 def test_a_damaged_journal_entry(index: int, wrong: object) -> None:
     item = msgpack.unpackb(encode_journal_entry(Deed.FULL, (), CHANNELS["IDLE of A"]))
     item[index] = wrong
@@ -276,7 +381,7 @@ def test_a_long_reason_reads_back_as_it_was_told() -> None:
 
 def test_a_version_2_quote_is_all_or_none() -> None:
     """Version 2 wrote quotes without the parts they may be taken in: their last field."""
-    _, *fields = msgpack.unpackb(encode_channel(quoted()[0].bob.channel))
+    fields = record_of_version_5("quoted of B")[:-2]
     lists = {place: each for place, each in enumerate(fields) if isinstance(each, list) and each}
     (place,) = (at for at, each in lists.items() if str(each[-1]).startswith("[31, "))
     *earlier, quote = fields[place]
@@ -285,11 +390,11 @@ def test_a_version_2_quote_is_all_or_none() -> None:
     assert _from_version_2(written) == fields
 
 
-@pytest.mark.parametrize("name", ["ACCEPTED of B", "RECOVERING of A", "IDLE of A"])
+@pytest.mark.parametrize("name", ["ACCEPTED of B", "RECOVERING of A", "CLOSING of A"])
 def test_a_version_3_record_knows_no_recovery(name: str) -> None:
     """Version 3 wrote neither the recovery, its last field, nor the time for one, its timing's."""
     channel = attrs.evolve(CHANNELS[name], contributed=None)
-    _, agreed, *moving, _, _ = msgpack.unpackb(encode_channel(channel))
+    agreed, *moving, _, _ = record_of_version_5(name)
     *before, (slot, box, void_grace, _) = msgpack.unpackb(agreed)
     timing = [slot, box, void_grace]
     old = msgpack.packb([3, msgpack.packb([*before, timing]), *moving])
@@ -301,24 +406,22 @@ def test_a_version_3_record_knows_no_recovery(name: str) -> None:
 
 
 def test_a_version_4_record_knows_of_no_deposits() -> None:
-    channel = CHANNELS["IDLE of A"]
+    channel = CHANNELS["collided of B"]
     assert channel.contributed == Contributed(a=DEPOSIT, b=DEPOSIT)
-    _, *fields, _ = msgpack.unpackb(encode_channel(channel))
-    read = decode_channel(msgpack.packb([4, *fields]))
+    read = decode_channel(msgpack.packb([4, *record_of_version_5("collided of B")[:-1]]))
     assert read == attrs.evolve(without_chain(channel), contributed=None)
 
 
 def test_a_journal_entry_of_version_2_tells_of_no_deposit() -> None:
-    channel, paid_in = CHANNELS["IDLE of A"], Contributed(a=5, b=0)
-    body = encode_journal_entry(Deed.DEPOSITED, (), channel, paid_in=paid_in)
-    assert decode_journal_deposit(body) == paid_in
+    body = bytes.fromhex(SAVED_5["CLOSING of A"]["journal"])
     old = msgpack.packb([2, *msgpack.unpackb(body)[1:-1]])
     assert decode_journal_deposit(old) is None
+    assert decode_journal_stands(old) == decode_journal_stands(body) is not None
 
 
 def test_a_journal_entry_of_version_1() -> None:
     channel = CHANNELS["ACCEPTED of B"]
-    item = msgpack.unpackb(encode_journal_entry(Deed.MODE, channel.ledger.entries, channel))
+    item = msgpack.unpackb(bytes.fromhex(SAVED_5["ACCEPTED of B"]["journal"]))
     old = msgpack.packb([1, *item[1:-2]])
     assert decode_journal_entry(old) == (Deed.MODE, channel.phase, channel.ledger.entries)
     assert decode_journal_stands(old) is None

@@ -87,7 +87,8 @@ def test_an_accept_is_confirmed_at_a_fresh_head(age: int) -> None:
     assert (ours.nonce, ours.proposal, ours.change) == (theirs.nonce, nonce, theirs.change)
     assert ours.ours
     assert not theirs.ours
-    assert world.alice.channel.portfolio == world.bob.channel.portfolio != ()
+    assert world.alice.channel.portfolio == world.bob.channel.portfolio
+    assert world.alice.channel.portfolio.positions != ()
 
 
 def test_what_is_held_outlives_the_process() -> None:

@@ -162,6 +162,47 @@ def test_the_canonical_order() -> None:
             Portfolio(positions=tuple(swapped))
 
 
+UNLIKE: list[dict[str, Any]] = [
+    {"net_to_b": -1},
+    {"margin_a": 4},
+    {"margin_b": 4},
+    {"marked_at": 4},
+    {"spots": ()},
+    {"spots": (Spot(feed=BTC, price=5), Spot(feed=ETH, price=6))},
+    {"positions": ORDERED[:-1]},
+    {"positions": (*ORDERED[:-1], attrs.evolve(ORDERED[-1], vol=ORDERED[-1].vol + 1))},
+]
+
+
+def test_portfolios_are_compared_in_all_their_fields() -> None:
+    compared = {name for changes in UNLIKE for name in changes}
+    assert compared == {field.name for field in attrs.fields(Portfolio)}
+
+
+@pytest.mark.parametrize("changes", UNLIKE)
+def test_portfolios_are_equal_if_all_that_is_signed_of_them_is(changes: dict[str, Any]) -> None:
+    held = Portfolio(
+        net_to_b=1,
+        margin_a=2,
+        margin_b=3,
+        marked_at=3,
+        spots=(Spot(feed=BTC, price=5), Spot(feed=ETH, price=5)),
+        positions=ORDERED,
+    )
+    twin = attrs.evolve(
+        held,
+        spots=tuple(map(attrs.evolve, held.spots)),
+        positions=tuple(map(attrs.evolve, ORDERED)),
+    )
+    assert twin == held
+    assert (twin.struct_hash, hash(twin)) == (held.struct_hash, hash(held))
+    other = attrs.evolve(held, **changes)
+    assert other != held
+    assert other.struct_hash != held.struct_hash
+    as_hashed: object = held.struct_hash
+    assert held != as_hashed
+
+
 def test_one_position_a_series() -> None:
     with pytest.raises(InvalidValueError, match="canonical order"):
         Portfolio(positions=(POSITION, position(quantity=-1)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -13,6 +12,7 @@ import attrs
 import pytest
 from coincurve import PrivateKey
 
+from tests.conftest import reserved_port
 from tests.signers.world import OTHER_SECRET, SECRET
 
 LIBRARIES = (
@@ -93,6 +93,5 @@ def token(token_folder: Path) -> Token:
 @pytest.fixture
 def unused_port() -> Iterator[int]:
     """A port that is bound, and that nobody listens on."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield bound.getsockname()[1]
+    with reserved_port() as port:
+        yield port

@@ -90,10 +90,9 @@ async def test_a_trade_signed_elsewhere_on_both_sides(
 
 
 async def test_a_key_that_hangs_does_not_keep_a_dispute_from_us(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: World, tmp_path: Path
 ) -> None:
     """Alice's signer goes silent in the middle of a trade; the chain's news still reaches her."""
-    monkeypatch.setattr("channels.peer.entry.SIGNATURES_IN_A_BOX", 60)  # 2 s each
     keys, asked = RemoteKeys(), trio.Event()
 
     async def hang(params: Any) -> Answer:
@@ -109,6 +108,7 @@ async def test_a_key_that_hangs_does_not_keep_a_dispute_from_us(
         await trade(pair.alice)
         await pair.settled()
         keys.on_sign = hang
+        pair.alice.peer._signer._seconds = 2.0  # type: ignore[attr-defined]
         with pytest.raises(SignerError, match="no signature within 2 seconds"):
             await trade(pair.alice)
         assert asked.is_set()

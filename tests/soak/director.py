@@ -7,7 +7,6 @@ schedule, then lets everything come to rest and hands over what there is to acco
 from __future__ import annotations
 
 import json
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -25,6 +24,7 @@ from channels.cli.demo.market import Market
 from channels.peer import default_terms
 from channels.protocol.facts import ChainEvent, OnChainPhase
 from tests.chain.world import World, anvil_world
+from tests.conftest import reserved_port
 from tests.soak.desk import DEPOSIT, FINALITY, UNIT, risk_of
 from tests.soak.market import DATA, excerpt, open_market
 from tests.soak.process import DeskDiedError, DeskProcess, RefusedError, open_desk
@@ -315,7 +315,7 @@ async def directed(
             "alice": [await enter(open_proxy(node_url, rng))],
             "bob": [await enter(open_proxy(node_url, rng)) for _ in range(2)],
         }
-        place = f"127.0.0.1:{_free_port()}"
+        place = f"127.0.0.1:{stack.enter_context(reserved_port())}"
         common = {
             "seed": plan.seed,
             "adjudicator": world.deployment.adjudicator.hex(),
@@ -361,14 +361,6 @@ async def directed(
             await desk.ready()
         yield director
         beating.cancel_scope.cancel()
-
-
-def _free_port() -> int:
-    """A port that a desk can listen on in every one of its lives."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def soak(plan: Plan, folder: Path, node_url: str, start: int, last: int) -> Result:

@@ -21,7 +21,7 @@ from tests.soak.proxy import Fault, FaultProxy, open_proxy
 
 pytestmark = pytest.mark.anvil
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @pytest.fixture

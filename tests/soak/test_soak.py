@@ -21,7 +21,7 @@ from channels.protocol.effects import Deed
 from channels.protocol.facts import DisputeStarted, MarginCalled
 from channels.protocol.types import Party
 from tests.chain.world import FUNDS
-from tests.conftest import ANVIL, NO_ANVIL, start_anvil
+from tests.conftest import ANVIL, NO_ANVIL, start_anvil, stop
 from tests.soak.accounts import check_journals, read_journals, reconcile
 from tests.soak.director import HOUR, Result, soak
 from tests.soak.market import DATA
@@ -70,8 +70,7 @@ def node(start: int) -> Iterator[str]:
     try:
         yield url
     finally:
-        process.terminate()
-        process.wait(10)
+        stop(process)
 
 
 @pytest.fixture

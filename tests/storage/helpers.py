@@ -64,6 +64,10 @@ class FaultyConnection:
         self._fault(statement)
         return self._connection.execute(statement, *values)
 
+    def cursor(self) -> FaultyConnection:
+        """One whose statements are asked about, too."""
+        return self
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 

@@ -91,7 +91,7 @@ async def run(config: dict[str, Any]) -> None:
     )
     async with (
         open_book(database) as book,
-        open_lease(database, me=config["name"], term=1.0) as lease,
+        open_lease(database, me=config["name"], term=6.0) as lease,
         open_replica(database, book, lease, setup) as replica,
         trio.open_nursery() as nursery,
     ):

@@ -23,6 +23,7 @@ from channels.tower.signed import SignedReceipt
 from channels.tower.webhook import Webhook
 from channels.tower.wire import signed_json
 from channels.tower.writes import Cursor, Keep, Progress
+from tests.chain.world import PATIENCE
 from tests.dispute.build import DOMAIN, ID, T0
 from tests.tower.build import ALICE, co_signed, kept_of, offer
 
@@ -156,7 +157,7 @@ async def test_a_webhook_is_told_until_it_listens() -> None:
         nursery.start_soon(webhook.run)
         for code in (AlertCode.STALE_DISPUTE, AlertCode.DEADLINE_NEAR):
             await webhook.tell(Alert(level=Level.WARNING, code=code, text="x", channel_id=ID))
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             await done.wait()
         nursery.cancel_scope.cancel()
     assert [each["code"] for each in told] == ["STALE_DISPUTE", "STALE_DISPUTE", "DEADLINE_NEAR"]

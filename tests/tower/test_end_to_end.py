@@ -75,7 +75,7 @@ async def test_strangers_are_refused_by_name(world: World, tmp_path: Path) -> No
         assert caught.value.refusal == Refusal.NOT_A_SIGNER
         assert stand.book.entries == 0
         assert stand.tower.tally.appointments == {"not_a_signer": 1}
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             while stand.tower.beat is None:
                 await stand.head()
         assert stand.tower.beat.heartbeat.channels == 0

@@ -113,6 +113,7 @@ async def busy_page(world: World, stand: Stand) -> Shown:
         await file_stale(bob, pending, 5)
         deadline = (await bob.reader.view(pending.id)).deadline
     with trio.fail_after(PATIENCE):
+        await stand.head()  # less than an hour is left of the window
         while len(stand.tower.disputes) < 2 or not stand.tower.tally.last_drill:
             await stand.head()
         while stand.tower.beat is None:

@@ -21,7 +21,7 @@ from channels.tower.book import open_book
 from channels.tower.client import TowerClient
 from channels.tower.http import tower_app
 from channels.tower.kept import watch_key
-from channels.tower.lease import open_lease
+from channels.tower.lease import Lease, open_lease
 from channels.tower.page import status_page
 from channels.tower.postgres import PostgresDatabase
 from channels.tower.replica import Replica, ReplicaSetup, open_replica
@@ -69,6 +69,7 @@ async def open_eyes(
 class Running:
     replica: Replica
     eyes: Blindfold
+    lease: Lease
 
     async def until(self, role: str) -> Tower:
         with trio.fail_after(PATIENCE):
@@ -83,21 +84,28 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    world: World, postgres: str, signer: Signer, name: str, *, term: float = 1.0
+    world: World,
+    postgres: str,
+    signer: Signer,
+    name: str,
+    *,
+    term: float = 60.0,
+    blind_after: float = 60.0,
 ) -> AsyncIterator[Running]:
+    """A process; unless said otherwise neither its lease nor its sight ends before the test."""
     database, eyes = PostgresDatabase(postgres), Blindfold(world.provider)
     setup = ReplicaSetup(
         open_chain=partial(open_eyes, world, eyes),
         signer=signer,
         policy=POLICY,
-        blind_after=1.0,
+        blind_after=blind_after,
     )
     async with (
         open_book(database) as book,
         open_lease(database, me=name, term=term) as lease,
         open_replica(database, book, lease, setup) as replica,
     ):
-        yield Running(replica, eyes)
+        yield Running(replica, eyes, lease)
 
 
 async def hand_over(tower: Tower, channel: Channel, nonce: int, sequence: int = 1) -> None:
@@ -180,13 +188,15 @@ async def test_who_ends_in_order_is_followed_at_once_and_who_sees_nothing_makes_
     world: World, postgres: str
 ) -> None:
     signer = fresh_signer()
-    async with running(world, postgres, signer, "left", term=3.0) as left:
+    async with running(world, postgres, signer, "left", term=600.0, blind_after=2.0) as left:
         await left.until("holder")
-        async with running(world, postgres, signer, "right", term=3.0) as right:
+        async with running(world, postgres, signer, "right", term=6.0) as right:
             await right.until("standby")
+            # Its sight ends long before its lease does.
             left.eyes.silent = True
             tower = await right.until("holder")
             assert tower.defence.sure
+            left.lease.term = 6.0
             left.eyes.silent = False
             await left.until("standby")
         # The lease was let go of: nobody waits until it is out.

@@ -25,6 +25,8 @@ from channels.protocol.eip712 import Address
 from channels.protocol.signing import LocalSigner
 from channels.tower.book import open_book
 from channels.tower.client import open_tower_client
+from channels.tower.lease import Lease, open_lease
+from channels.tower.postgres import PostgresDatabase
 from channels.tower.replicas import open_protection
 from tests.chain.world import ETHER, World, anvil_world, new_key
 from tests.conftest import ROOT
@@ -32,7 +34,7 @@ from tests.tower.world import Channel, file_stale, open_channel
 
 pytestmark = pytest.mark.anvil
 
-PATIENCE: Final = 60.0
+PATIENCE: Final = 120.0
 CHANNELS: Final = 3
 LONG: Final = os.environ.get("OPTION_CHANNELS_FUZZ") == "1"
 
@@ -113,6 +115,17 @@ async def until_answered(world: World, channels: list[Channel]) -> None:
                             break
 
 
+@asynccontextmanager
+async def lease_of(database: str) -> AsyncIterator[Lease]:
+    """The processes' lease, to look at it, and to have a dead holder's be out at once."""
+    shared = await trio.to_thread.run_sync(PostgresDatabase, database)
+    try:
+        async with open_lease(shared, me="the clock") as lease:
+            yield lease
+    finally:
+        shared.close()
+
+
 async def mined_of(world: World, account: Address) -> list[tuple[int, bytes]]:
     """Nonce and hash of every transaction of an account, in the order of the chain."""
     request = world.rpc.request
@@ -163,6 +176,7 @@ async def test_the_next_process_finishes(
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
             bob = await enter(world.open(world.b))
+            lease = await enter(lease_of(postgres))
             channels = [await open_channel(world, bob) for _ in range(CHANNELS)]
             lives = iter([*fates, ("", 0)])
 
@@ -175,6 +189,7 @@ async def test_the_next_process_finishes(
             await holder.told("ready", "holder")
             standby = await begin()
             await standby.told("ready", "standby")
+            token = (await lease.state()).token
             for channel in channels:
                 await hand_over(world, await standby.told("url"), signer.address, channel)
             async with trio.open_nursery() as nursery:
@@ -188,8 +203,10 @@ async def test_the_next_process_finishes(
                 else:
                     with trio.fail_after(PATIENCE):
                         assert await holder.process.wait() == -signal.SIGKILL
+                await lease.release(token)
                 holder = standby
                 await holder.told("acts")  # before another one is there that could be faster
+                token = (await lease.state()).token
                 if number < len(fates):
                     standby = await begin()
             await until_answered(world, channels)

@@ -24,7 +24,7 @@ from channels.tower.kept import Holding
 from channels.tower.service import Tower, TowerPolicy, open_tower
 from tests.chain.world import HOUR, World, new_key, option_portfolio
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 DEPOSIT = 100 * 10**6
 BUDGET = 10**16
 POLICY = TowerPolicy(pace=Pace(retry_after=0.1), beat_every=1)

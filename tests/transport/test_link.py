@@ -225,33 +225,42 @@ async def test_idle_is_timed_by_whole_frames(autojump_clock: Clock) -> None:
     data = encode_frames([b"slow but in time", b"too slow"])
 
     async def dribble() -> None:
-        for byte in data:
-            await trio.sleep(0.45)  # 20 bytes in 9 s; 12 in 5.4
+        for number, byte in enumerate(data):
+            await trio.sleep(0.45 if number < 20 else 0.9)  # 20 bytes in 9 s; 12 in 10.8
             await peer.send_all(bytes([byte]))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(dribble)
+        nursery.start_soon(expect_silence, link)
         start = trio.current_time()
         assert await link.receive() == b"slow but in time"
-        link.idle_timeout = 1.0
         before = trio.current_time()
-        with pytest.raises(PeerTimeoutError, match="1 s"):
+        with pytest.raises(LinkClosedError, match="10 s"):
             await link.receive()
-        assert trio.current_time() - before == pytest.approx(1.0)
+        assert isinstance(link.death, PeerTimeoutError)
+        assert trio.current_time() - before == pytest.approx(10.0)
         assert before - start == pytest.approx(20 * 0.45)
         nursery.cancel_scope.cancel()
     await expect_dead(link)
 
 
+async def expect_silence(link: Link) -> None:
+    with pytest.raises(PeerTimeoutError, match=f"mallory in {link.limits.idle:g} s"):
+        await link.watch()
+
+
 async def test_the_time_between_receives_is_ours_and_not_the_peers(autojump_clock: Clock) -> None:
     alice, bob = memory_links(limits=LinkLimits(idle=5))
-    await alice.send([b"a", b"b"])
-    assert await bob.receive() == b"a"
-    await trio.sleep(100)
-    assert await bob.receive() == b"b"
-    await alice.send([b"c"])
-    await trio.sleep(100)
-    assert await bob.receive() == b"c"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bob.watch)
+        await alice.send([b"a", b"b"])
+        assert await bob.receive() == b"a"
+        await trio.sleep(100)
+        assert await bob.receive() == b"b"
+        await alice.send([b"c"])
+        await trio.sleep(100)
+        assert await bob.receive() == b"c"
+        nursery.cancel_scope.cancel()
 
 
 # Stalled peers

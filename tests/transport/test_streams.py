@@ -136,6 +136,38 @@ async def test_a_changed_byte_breaks_a_tls_stream() -> None:
         assert isinstance(caught.value.__cause__, ssl.SSLError)
 
 
+async def test_records_that_came_together_are_received_together_and_their_end_after_them() -> None:
+    async with pair(tls=True) as (ours, theirs):
+        ours.push(b"a Confirm, ")
+        ours.push(b"a Propose")
+        await ours.aclose()
+        assert await theirs.receive_some() == b"a Confirm, a Propose"
+        assert await theirs.receive_some() == b""
+        assert await theirs.receive_some() == b""
+
+
+async def test_what_is_good_before_a_changed_byte_is_received() -> None:
+    async with pair(tls=True) as (ours, theirs):
+        assert isinstance(ours, TlsStream)
+        ours.tls.write(b"good")
+        ours.tls.write(b"money")
+        records = bytearray(ours._outgoing.read())
+        records[-1] ^= 1
+        await ours.transport_stream.send_all(records)
+        assert await theirs.receive_some() == b"good"
+        for _ in range(2):
+            with pytest.raises(trio.BrokenResourceError):
+                await theirs.receive_some()
+
+
+async def test_a_bound_cuts_records_and_loses_nothing() -> None:
+    async with pair(tls=True) as (ours, theirs):
+        ours.push(b"abcdefgh")
+        ours.push(b"ij")
+        pieces = [await theirs.receive_some(3) for _ in range(4)]
+        assert pieces == [b"abc", b"def", b"ghi", b"j"]
+
+
 # A link over them
 
 
