@@ -202,8 +202,8 @@ def test_tests_load_what_they_deploy() -> None:
     linked = link(code, {"C": "contracts/src/C.sol"}, "../V.sol")
     assert linked == (
         'import {C} from "./C.sol";\ncontract T {\n'
-        ' C c = C(MUTATION_VM.deployCode("contracts/src/C.sol:C", abi.encode(f(1), "new C(2)")));\n'
-        '}\nimport {MUTATION_VM} from "../V.sol";\n'
+        ' C c = C(deployed("contracts/src/C.sol:C", abi.encode(f(1), "new C(2)")));\n'
+        '}\nimport {deployed} from "../V.sol";\n'
     )
     arrays = "contract T {\n uint256[] a = new uint256[](2);\n}\n"
     assert link(arrays, {"C": "contracts/src/C.sol"}, "../V.sol") == arrays

@@ -5,7 +5,8 @@ contracts whose code the changed file is part of, what it answers takes the plac
 artifacts, and forge runs the tests on them. That this is honest rests on two things:
 
 - Tests do not carry the code of what they deploy: in the copy ``new X(...)`` reads
-  ``X(vm.deployCode("X.sol:X", ...))``, which loads the artifact when the test runs.
+  ``X(deployed("X.sol:X", ...))``, which loads the artifact when the test runs. It creates the
+  contract itself: after ``vm.expectRevert`` the cheatcode that deploys passes for any revert.
 - Which contracts a file is part of is read from the compiler's syntax trees: whatever can be
   reached from a contract by references, calls from outside excepted.
 """
@@ -37,11 +38,21 @@ _OUTPUTS: Final = [
 _COPIED: Final = ("contracts", "foundry.toml", "tools/forge", "tools/solc")
 _LINKER: Final = """
 interface MutationVm {
-    function deployCode(string calldata what, bytes calldata arguments) external returns (address);
+    function getCode(string calldata what) external view returns (bytes memory);
 }
 
 address constant CHEATCODES = address(uint160(uint256(keccak256("hevm cheat code"))));
-MutationVm constant MUTATION_VM = MutationVm(CHEATCODES);
+
+function deployed(string memory what, bytes memory arguments) returns (address created) {
+    bytes memory code = abi.encodePacked(MutationVm(CHEATCODES).getCode(what), arguments);
+    assembly ("memory-safe") {
+        created := create(0, add(code, 32), mload(code))
+        if iszero(created) {
+            returndatacopy(0, 0, returndatasize())
+            revert(0, returndatasize())
+        }
+    }
+}
 """
 _LINKER_PATH: Final = "contracts/test/MutationVm.sol"
 _CONTRACT: Final = re.compile(r"^(?:abstract )?contract (\w+)", re.MULTILINE)
@@ -252,7 +263,7 @@ def link(code: str, places: Mapping[str, str], linker: str) -> str:
         if source.text(index - 1) == "try":
             continue
         closing = source.tokens[source.partner[opening]]
-        target = f'{name}(MUTATION_VM.deployCode("{places[name]}:{name}", abi.encode('
+        target = f'{name}(deployed("{places[name]}:{name}", abi.encode('
         edits += [
             (token.start, source.tokens[opening].end, target),
             (closing.start, closing.end, ")))"),
@@ -260,7 +271,7 @@ def link(code: str, places: Mapping[str, str], linker: str) -> str:
     for start, end, text in sorted(edits, reverse=True):
         code = code[:start] + text + code[end:]
     # Imports may stand anywhere; at the end they disturb nothing.
-    return code + f'import {{MUTATION_VM}} from "{linker}";\n' if edits else code
+    return code + f'import {{deployed}} from "{linker}";\n' if edits else code
 
 
 class _Graph:
