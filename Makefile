@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 FORGE := tools/forge
+AGAIN := { echo 'What failed runs again, alone:'; \
+    $(BIN)/pytest --last-failed --last-failed-no-failures none; }
 
 .PHONY: demo test test-oldest check forge-test docs contracts bench fuzz soak model prove mutate clean
 
@@ -28,8 +30,7 @@ demo: $(VENV)/runtime.stamp
 	$(BIN)/option-channels demo
 
 test: check forge-test tools/hardhat/node_modules/.stamp
-	$(BIN)/pytest -n 2 --dist loadfile || { echo 'What failed runs once more, alone:'; \
-	    $(BIN)/pytest --last-failed --last-failed-no-failures none; }
+	$(BIN)/pytest -n 2 --dist loadfile || $(AGAIN) || $(AGAIN)
 
 test-oldest: $(VENV)/dev.stamp
 	mkdir -p build
@@ -63,7 +64,8 @@ bench: $(VENV)/dev.stamp
 fuzz: $(VENV)/dev.stamp node_modules/.stamp
 	OPTION_CHANNELS_FUZZ=1 $(BIN)/pytest tests/stateful tests/protocol tests/testing \
 		tests/pricing/test_black76.py tests/pricing/test_arrays.py tests/chain/test_responder.py \
-		tests/tower/test_storm.py tests/tower/test_replicas_killed.py tests/faults
+		tests/tower/test_storm.py tests/tower/test_replicas_killed.py tests/faults \
+		tests/dispute/test_any_history.py
 	FOUNDRY_PROFILE=fuzz $(FORGE) test
 
 soak: $(VENV)/dev.stamp node_modules/.stamp

@@ -5,6 +5,7 @@ replayed in another channel. Mallory has her own database, her own key, and Alic
 """
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -122,8 +123,7 @@ async def main() -> None:
                 if isinstance(report, DutyDone) and report.duty is Duty.REFUTE:
                     break
             print("an old state: answered by Alice's monitor with the newest")
-            market.set_spot(FEED, FALLEN)
-            await floor.move_to(put.expiry)
+            await floor.move_to(put.expiry, market=partial(market.set_spot, FEED, FALLEN))
             await two.settle(FEED, put.expiry, market.spot(FEED))
             await two.close()
             await floor.move_to(put.expiry + 2 * DAY)

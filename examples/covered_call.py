@@ -4,6 +4,8 @@ Its 20 ETH lie elsewhere. What a rally costs it here, they gain there; margin fo
 dollars, marks are signed every day, and a shortfall is topped up by itself.
 """
 
+from functools import partial
+
 import attrs
 import trio
 
@@ -56,8 +58,8 @@ async def main() -> None:
             begin = int(floor.clock())
             while (now := int(floor.clock())) < expiry:
                 at = min(now + DAY, expiry)
-                market.set_spot(FEED, spot + (end - spot) * (at - begin) // (expiry - begin))
-                await floor.move_to(at)
+                there = spot + (end - spot) * (at - begin) // (expiry - begin)
+                await floor.move_to(at, market=partial(market.set_spot, FEED, there))
             before = best.channel.portfolio.net_to_b
             await best.channel.settle(FEED, expiry, end * WAD)
             payoff = best.channel.portfolio.net_to_b - before

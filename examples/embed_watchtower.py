@@ -7,6 +7,7 @@ monitor answers, the contract settles the rest, and Victor pays the penalty.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -130,8 +131,8 @@ async def main() -> None:
         view = await wanda.chain.view(channel.channel_id)
         print(f"Answered: the chain records nonce {view.nonce}")
 
-        market.set_spot(FEED, FALLEN)
-        await floor.move_to(max(view.deadline, expiry) + HOUR)
+        fall = partial(market.set_spot, FEED, FALLEN)
+        await floor.move_to(max(view.deadline, expiry) + HOUR, market=fall)
         await floor.attest(expiry, FALLEN * WAD)
         await channel.wait_closed()
         earned, penalty = TRADES * (3_000 - FALLEN) * USD - premiums, channel.terms.stale_penalty

@@ -4,6 +4,8 @@ Heidi buys a straddle, and after every move of the market trades a forward again
 she earns then comes from gamma, and what she pays for it is theta and the makers' edges.
 """
 
+from functools import partial
+
 import attrs
 import trio
 
@@ -56,8 +58,8 @@ async def main() -> None:
         start = int(floor.clock())
         for step, spot in enumerate(PATH):
             if step:
-                market.set_spot(FEED, spot)
-                await floor.move_to(start + step * 8 * HOUR)
+                at = start + step * 8 * HOUR
+                await floor.move_to(at, market=partial(market.set_spot, FEED, spot))
             else:
                 quotes = await options.request_quote(straddle, Side.BUY)
                 await quotes.best().accept()

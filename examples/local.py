@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import attrs
@@ -80,8 +81,7 @@ class Local:
 
     async def move_to(self, time: int, *, spot: int) -> None:
         """Move the chain's clock and the spot; return when both peers have seen the block."""
-        self.market.set_spot(FEED, spot)
-        await self.floor.move_to(time)
+        await self.floor.move_to(time, market=partial(self.market.set_spot, FEED, spot))
 
     async def balances(self) -> tuple[int, int]:
         """Test dollars in Alice's and in Bob's wallet, base units."""

@@ -1,5 +1,7 @@
 """A taker: ask several makers at once, take the best price, and turn the others down."""
 
+from functools import partial
+
 import trio
 
 from channels import Call, Leg, Put
@@ -42,8 +44,8 @@ async def main() -> None:
         await best.quote.accept()
         print(f"Tara takes {names[best.channel.channel_id]}'s, and the others are free again")
 
-        market.set_spot(FEED, 2_750)
-        await floor.move_to(expiry - 2 * 86_400)
+        fall = partial(market.set_spot, FEED, 2_750)
+        await floor.move_to(expiry - 2 * 86_400, market=fall)
         held = best.channel
         back = await best_price([held], unwind_legs(held.portfolio, held.side, int(floor.clock())))
         await back.quote.accept()

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
@@ -21,6 +22,17 @@ if str(ROOT) not in sys.path:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background of a shell: what tests start must hear an interrupt all the same.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+FUZZ = os.environ.get("OPTION_CHANNELS_FUZZ") == "1"
+
+# What is generated is the same each time, but for `make fuzz`, and may take as long as it takes.
+settings.register_profile(
+    "tests",
+    deadline=None,
+    derandomize=not FUZZ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("tests")
 
 ANVIL = ROOT / "node_modules" / ".bin" / "anvil"
 NO_ANVIL = "no node_modules/.bin/anvil: `npm ci` brings it"

@@ -25,7 +25,7 @@ from channels.chain.embedded import EmbeddedChain
 from channels.chain.heads import Finality
 from channels.chain.rpc import Rpc
 from channels.dispute import Monitor, open_monitor
-from channels.errors import BugError, PeerTimeoutError
+from channels.errors import BugError, InvalidValueError, PeerTimeoutError
 from channels.peer import CreditPolicy, MarkSource, Peer, PeerChannel, default_terms, open_peer
 from channels.protocol.channel import OPEN_PHASES, Phase
 from channels.protocol.eip712 import Address
@@ -44,8 +44,10 @@ UNIT: Final = 10**6
 Task = Callable[..., Awaitable[None]]
 """Runs with a peer, its only argument, until cancelled; says when it has started, as Trio does."""
 
-PATIENT: Final = CreditPolicy(remark_patience=400 * DAY)
-"""Marks as the terms have them by default, and always proposed by A: nobody is late on a floor."""
+_SLOT: Final = 12
+
+PATIENT: Final = CreditPolicy(remark_interval=_SLOT, remark_patience=400 * DAY)
+"""Marks of every block, and always proposed by A: nobody is late on a floor."""
 
 _ATTESTER: Final = b"\x01" * 32
 _FIRST_SIGNER: Final = 0x0A
@@ -227,21 +229,70 @@ class Floor:
             deposit=deposit,
         )
 
-    async def move_to(self, time: int, *, remark: bool = True) -> None:
+    async def move_to(
+        self,
+        time: int,
+        *,
+        market: Callable[[], object] | None = None,
+        remark: bool = True,
+    ) -> None:
         """Move the chain's clock, wait until every trader has seen it, and have new marks signed.
 
         Waits first until nothing is in flight: a change that is half signed when its box passes
-        goes to the chain. Without ``remark`` the traders' own schedules are left to it.
+        goes to the chain. A leap ends in ordinary slots: who sees a block first would else be
+        further ahead of the others than they take for honest.
+
+        Args:
+            time: of the new head, Unix seconds. Transactions mined on the way may make it later.
+            market: moves the market. It is called a slot before ``time``, when marks of that moment
+                are signed: nobody has anything to do about the new market before the last block.
+            remark: whether to wait for new marks; else the traders' own schedules are left to it.
+
+        Raises:
+            InvalidValueError: not later than the newest block.
         """
-        async with self.ticking():
-            for channel in self._open_channels():
-                while channel.phase in OPEN_PHASES and channel.phase is not Phase.IDLE:
-                    with suppress(PeerTimeoutError):  # it may end instead, and never be idle
-                        await channel.wait_idle(_LOOK)
-        await self.provider.advance_time(to=time)
+        now, slot = await self.provider.time(), self.provider.slot
+        if time <= now:
+            raise InvalidValueError(f"time only moves forward: {time} is not after {now}")
+        if market is None:
+            await self._step(time - slot)
+        else:
+            await self._step(time - 2 * slot)
+            if await self._step(time - slot):
+                await self.remark()
+            await self._quiet()
+            market()
+        if not await self._step(time):
+            await self.provider.mine()
         await self.everyone_saw(time)
         if remark:
             await self.remark()
+
+    async def _step(self, time: int) -> bool:
+        """Move the clock there, unless it has got there; whether it had not."""
+        await self._quiet()
+        now = await self.provider.time()
+        if time <= now:
+            return False
+        await self.provider.advance_time(to=time)
+        await self.everyone_saw(time)
+        return True
+
+    async def _quiet(self) -> None:
+        """Wait until nothing is in flight or about to be; it still is not when this returns."""
+        while self._busy() or self._looking():
+            async with self.ticking():
+                while busy := self._busy():
+                    with suppress(PeerTimeoutError):  # it may end instead, and never be idle
+                        await busy[0].wait_idle(_LOOK)
+                for peer in self._looking():
+                    await peer.looked()
+
+    def _busy(self) -> list[PeerChannel]:
+        return [each for each in self._open_channels() if each.phase is not Phase.IDLE]
+
+    def _looking(self) -> list[Peer]:
+        return [each.peer for each in self.traders if each.peer.looking]
 
     async def remark(self) -> None:
         """Wait until the traders' own schedules have brought marks of now to all that is open."""
@@ -326,7 +377,7 @@ async def open_floor(
         traders: most that can join.
         patience: seconds that something may take before the chain's time goes on by itself.
     """
-    provider = EmbeddedChain(genesis_time=start, accounts=traders + 1)
+    provider = EmbeddedChain(genesis_time=start, accounts=traders + 1, slot=_SLOT)
     attesters = [LocalAccount(_ATTESTER).address]
     deployment = await deploy(
         provider,

@@ -73,17 +73,19 @@ class AnvilControl:
         # Mining on every transaction happens behind the caller's back: not in the midst of this.
         auto_mine = bool(await self._rpc.request("anvil_getAutomine"))
         await self.set_auto_mine(False)
-        newest = await self._number()
-        kept = await self._raw_transactions(newest, depth) if keep else []
-        first = await self._rpc.block(newest - depth + 1)
-        if first is None:
-            raise EndpointError(f"the node has no block {newest - depth + 1}")
-        await self.rollback(depth)
-        await self.set_next_time(first.timestamp + 1)
-        for raw in kept:
-            await self._rpc.request("eth_sendRawTransaction", raw)
-        await self.mine(depth + 1)
-        await self.set_auto_mine(auto_mine)
+        try:
+            newest = await self._number()
+            kept = await self._raw_transactions(newest, depth) if keep else []
+            first = await self._rpc.block(newest - depth + 1)
+            if first is None:
+                raise EndpointError(f"the node has no block {newest - depth + 1}")
+            await self.rollback(depth)
+            await self.set_next_time(first.timestamp + 1)
+            for raw in kept:
+                await self._rpc.request("eth_sendRawTransaction", raw)
+            await self.mine(depth + 1)
+        finally:
+            await self.set_auto_mine(auto_mine)
 
     async def rollback(self, depth: int) -> None:
         """Forget the newest ``depth`` blocks, and put nothing in their place."""

@@ -27,6 +27,9 @@ __all__ = ["ChainUpdate", "Finality", "HeadFollower"]
 _LAG_POLLS: Final = 3
 """A head that is an ancestor of ours is a lagging endpoint; seen so many times, a rollback."""
 
+_MOST_SALVAGED: Final = 10_000
+"""Blocks that are remembered of polls that failed."""
+
 _FORWARD_GAP: Final = 64
 """Further behind than this, blocks are followed upwards by number before downwards by hash."""
 
@@ -106,6 +109,29 @@ class _Window:
         )
 
 
+@attrs.frozen
+class _Salvage:
+    """What polls that failed have read, for the next one to get farther.
+
+    Far behind, at an endpoint that fails now and then, no single poll would ever read everything.
+    """
+
+    blocks: dict[bytes, Block] = attrs.Factory(dict)
+    children: dict[bytes, Block] = attrs.Factory(dict)
+    events: dict[bytes, tuple[ChainEvent, ...]] = attrs.Factory(dict)
+
+    @property
+    def size(self) -> int:
+        return len(self.blocks) + len(self.events)
+
+    def put(self, block: Block) -> None:
+        self.blocks[block.hash] = self.children[block.parent_hash] = block
+
+    def clear(self) -> None:
+        for each in (self.blocks, self.children, self.events):
+            each.clear()
+
+
 class HeadFollower:
     """Keeps the unfinished part of the chain and tells its readers of every change.
 
@@ -131,6 +157,7 @@ class HeadFollower:
         self._window: _Window | None = None
         self._changed = trio.Event()
         self._lagging = 0
+        self._salvage = _Salvage()
 
     # ---- what readers use
 
@@ -199,7 +226,7 @@ class HeadFollower:
             blocks.append(block)
         if block.hash != final.hash:
             raise _MovedError("the chain moved while it was read")
-        events = {each.hash: await self._read_events(each) for each in blocks}
+        events = {each.hash: await self._salvaged_events(each) for each in blocks}
         self._window = _Window(
             blocks={each.number: each for each in blocks},
             events=events,
@@ -207,6 +234,7 @@ class HeadFollower:
             tip=tip,
             final=final,
         )
+        self._salvage.clear()
         self._announce()
 
     async def run(self) -> None:
@@ -219,12 +247,17 @@ class HeadFollower:
             else:
                 await trio.sleep(pause)
                 pause = min(pause * _BACKOFF, max(_LONGEST_PAUSE, self.poll_interval))
+            before = self._salvage.size
             try:
                 await self.poll()
             except _MovedError:
                 continue
             except EndpointError as error:
                 self.trouble = error
+                if self._salvage.size > before:
+                    pause = self.poll_interval
+                if self._salvage.size > _MOST_SALVAGED:
+                    self._salvage.clear()
 
     async def poll(self) -> None:
         """Look once, and take in what changed.
@@ -251,6 +284,7 @@ class HeadFollower:
             self._announce()
             return
         self._window = changed
+        self._salvage.clear()
         self._well()
         self._announce()
 
@@ -272,9 +306,10 @@ class HeadFollower:
         blocks = dict(window.blocks)
         top = window.tip
         while tip.number - top.number > _FORWARD_GAP:
-            block = await self._fetch(top.number + 1)
+            block = self._salvage.children.get(top.hash) or await self._fetch(top.number + 1)
             if block.parent_hash != top.hash:
                 break
+            self._salvage.put(block)
             blocks[block.number] = top = block
         branch = [tip]
         while not self._links(blocks, branch[-1]):
@@ -291,7 +326,7 @@ class HeadFollower:
         for number in sorted(blocks):
             block = blocks[number]
             known = window.events.get(block.hash)
-            events[block.hash] = await self._read_events(block) if known is None else known
+            events[block.hash] = await self._salvaged_events(block) if known is None else known
         return _Window(
             blocks={number: each for number, each in blocks.items() if number >= final.number},
             events={
@@ -334,10 +369,18 @@ class HeadFollower:
         return found
 
     async def _parent(self, block: Block) -> Block:
-        parent = await self._fetch(block.parent_hash)
+        salvaged = self._salvage.blocks.get(block.parent_hash)
+        parent = await self._fetch(block.parent_hash) if salvaged is None else salvaged
         if parent.number != block.number - 1:
             raise EndpointError(f"block {block.number} has a parent numbered {parent.number}")
+        self._salvage.put(parent)
         return parent
+
+    async def _salvaged_events(self, block: Block) -> tuple[ChainEvent, ...]:
+        events = self._salvage.events.get(block.hash)
+        if events is None:
+            events = self._salvage.events[block.hash] = await self._read_events(block)
+        return events
 
     async def _read_events(self, block: Block) -> tuple[ChainEvent, ...]:
         return await read_events(self._rpc, await self._rpc.logs(block.hash, self._contract))

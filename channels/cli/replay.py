@@ -131,8 +131,7 @@ def _replay(
     as_json: bool,
 ) -> bool:
     """Play, report, and return whether everything reconciles."""
-    import trio
-
+    from channels.cli.interrupts import run_interruptible
     from channels.cli.replaying.live import open_screen
     from channels.cli.replaying.report import ending, show, write_csv
     from channels.cli.replaying.run import play
@@ -142,7 +141,9 @@ def _replay(
     with open_screen() as screen:
         tape = _tape(market, since, until, days, screen)
         screen.begin("opening channels", len(tape.frames))
-        played = trio.run(partial(play, tape, options, folder=stores, on_sample=screen.show))
+        played = run_interruptible(
+            partial(play, tape, options, folder=stores, on_sample=screen.show)
+        )
     found = ending(tape, played, stores, seconds=time.perf_counter() - began)
     written: list[Path] = []
     with writing():

@@ -44,6 +44,7 @@ from channels.protocol.effects import (
     MarksStale,
     Notice,
     OwnMarginShort,
+    ProposalLapsed,
     RecordedOnChain,
 )
 from channels.protocol.events import (
@@ -71,7 +72,7 @@ class _Book:
     looked_at: tuple[object, ...] = ()
     looked_marks: Marks | None = None
     news_since: int | None = None
-    tried_at: int = 0
+    again_at: int = 0
     tried_marks: Marks | None = None
     asked_at: int | None = None
     awaiting: bool = False
@@ -93,7 +94,14 @@ class Credit:
     ``submit`` sends a call of the channel of this id to the chain, once a key.
     """
 
-    hears: Final = (ChangeRejected, MarksReported, MarksDisputed, ChangeConfirmed, RecordedOnChain)
+    hears: Final = (
+        ChangeRejected,
+        ProposalLapsed,
+        MarksReported,
+        MarksDisputed,
+        ChangeConfirmed,
+        RecordedOnChain,
+    )
 
     def __init__(
         self,
@@ -177,13 +185,13 @@ class Credit:
 
     async def _remark(self, runner: Runner, book: _Book, marks: Marks, now: int) -> None:
         interval = self.policy.remark_interval
-        if now < book.tried_at + interval and not self._moved(book.tried_marks, marks):
+        if now < book.again_at and not self._moved(book.tried_marks, marks):
             return
         overdue = now >= runner.channel.portfolio.marked_at + 2 * interval
         if self._quoting(runner.channel_id) and not overdue:
             return  # a quote on the marks that stand is about to come, and brings its own
         if await self._propose(runner, marks):
-            book.tried_at, book.tried_marks = now, marks
+            book.again_at, book.tried_marks = now + interval, marks
 
     async def _propose(self, runner: Runner, marks: Marks) -> bool:
         """Propose new marks; False where something else is in flight, which goes first."""
@@ -299,8 +307,13 @@ class Credit:
             return
         identity = runner.channel_id
         match notice:
-            case ChangeRejected(reason=Reason.MARKS) if self._may_ask(runner, book):
-                self._tasks.start(identity, partial(self._ask_marks, runner))
+            case ChangeRejected(reason=Reason.MARKS):
+                if self._may_ask(runner, book):
+                    self._tasks.start(identity, partial(self._ask_marks, runner))
+            case ChangeRejected() | ProposalLapsed(overtaken=True):
+                # Its head is older than ours, or something else was in flight: the next head may do
+                # what this one did not.
+                book.again_at = runner.channel.clock.head_time + 1
             case MarksReported(report=report) if not book.comparing:
                 book.comparing = True
                 self._tasks.start(identity, partial(self._compare, runner, book, report))

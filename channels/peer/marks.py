@@ -20,6 +20,7 @@ __all__ = [
     "marks_objection",
     "marks_to_book_at",
     "moved",
+    "overlaid",
 ]
 
 
@@ -48,14 +49,26 @@ def live_marks(market: MarkSource, portfolio: Portfolio, more: Iterable[Series],
     )
 
 
+def overlaid(older: Marks, newer: Marks) -> Marks:
+    """What either has, as of the newer one's time; the newer one's of what both have."""
+    return Marks(
+        marked_at=newer.marked_at,
+        spots={**older.spots, **newer.spots},
+        series={**older.series, **newer.series},
+    )
+
+
 def marks_to_book_at(policy: RiskPolicy, held: Marks, own: Marks) -> Marks:
     """The marks that a trade is booked at: those held, and our own of what it adds.
 
     They are our own throughout where something held is too old or too far from ours, or where the
-    trade brings a feed of which no spot is held: one state has one time for all its marks.
+    trade brings a feed of which no spot is held: one state has one time for all its marks. That is
+    never before the time of those held, which the counterparty's clock may have been ahead for.
     """
+    ahead = held.marked_at - own.marked_at
+    at_once = abs(ahead) < policy.held_age
     near = (
-        0 <= own.marked_at - held.marked_at < policy.held_age
+        at_once
         and all(
             feed in held.spots
             and abs(own.spots.get(feed, 0) - held.spots[feed]) * WAD
@@ -69,7 +82,7 @@ def marks_to_book_at(policy: RiskPolicy, held: Marks, own: Marks) -> Marks:
         )
     )
     if not near:
-        return own
+        return attrs.evolve(own, marked_at=held.marked_at) if at_once and ahead > 0 else own
     return Marks(marked_at=held.marked_at, spots=held.spots, series={**own.series, **held.series})
 
 

@@ -103,6 +103,15 @@ class Peer(Core):
         self._duties.rounds.look_at_all()
 
     @property
+    def looking(self) -> bool:
+        """Whether a look at a channel is under way, of which more may follow."""
+        return self._duties.rounds.looking
+
+    async def looked(self) -> None:
+        """Wait until every look that has begun is done: what was due is proposed, or said."""
+        await self._duties.rounds.looked()
+
+    @property
     def takes_late_quotes(self) -> bool:
         """Whether a quote past its time to live is still taken; see `RiskPolicy`."""
         return self._setup.policy.take_late_quotes

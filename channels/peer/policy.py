@@ -54,7 +54,7 @@ class RiskPolicy:
     its maker did not mean it.
 
     A trade of ours is booked at the marks the channel holds, and only what it adds at our own, as
-    long as those held are less than ``held_age`` seconds older than our own, and no spot differs
+    long as those held are less than ``held_age`` seconds from our own, and no spot differs
     from them by more than ``held_spot_move`` (relative), no vol or carry by more than
     ``held_vol_move`` (absolute): nothing but what is traded is then valued again. A ``held_age`` of
     0 books every trade at our own (docs/decisions/0020-trades-at-the-marks-held.md).

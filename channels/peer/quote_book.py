@@ -7,6 +7,7 @@ from typing import Final
 
 import attrs
 
+from channels.peer.marks import overlaid
 from channels.peer.runner import Runner
 from channels.protocol.changes import Marks, Trade, marks_of
 from channels.protocol.channel import Channel
@@ -65,12 +66,7 @@ class QuoteBook:
         """Remember one side of a quote that is about to leave."""
         if not isinstance(draft.change, Trade):
             return
-        held = marks_of(channel.portfolio)
-        marks = Marks(
-            marked_at=draft.marks.marked_at,
-            spots={**held.spots, **draft.marks.spots},
-            series={**held.series, **draft.marks.series},
-        )
+        marks = overlaid(marks_of(channel.portfolio), draft.marks)
         offers = self._offers.setdefault(channel.channel_id, {})
         offers[draft.change.trade_id] = Offered(
             trade=draft.change, marks=marks, expires_at=expires_at, least=least

@@ -26,13 +26,14 @@ from channels.peer.desk import Desk
 from channels.peer.desk_news import QuoteTakenLate
 from channels.peer.makers import MakerQuote, QuoteRequest, reversed_legs, trade_draft
 from channels.peer.marks import marks_to_book_at
+from channels.peer.proposing import may_propose
 from channels.peer.quote_book import QuoteBook
 from channels.peer.runner import Runner
 from channels.peer.setup import PeerSetup
 from channels.peer.tasks import Tasks, Tell
 from channels.protocol import messages as m
 from channels.protocol.changes import Marks, Trade, marks_of
-from channels.protocol.channel import Channel, Phase
+from channels.protocol.channel import Channel
 from channels.protocol.checks import check_legs, told_of_halt
 from channels.protocol.effects import (
     ChangeConfirmed,
@@ -153,17 +154,10 @@ class Quoting:
                 reason, text = objection
                 await runner.feed(attrs.evolve(refuse, reason=reason, text=text))
                 return
-            # New marks under way would make a quote on the old ones worthless. Half of the time is
-            # left to name a price in, or to say that there is none.
-            with trio.move_on_after(
-                min(request.time_to_live / 2, self._setup.timing.confirm_within)
-            ):
-                await runner.wait_until(lambda channel: channel.phase is not Phase.PROPOSED)
-            quote = await self._price(runner.channel, request)
+            quote = await self._priced_and_sent(runner, request)
             if quote is None:
                 await runner.feed(refuse)
             else:
-                await self._send(runner, quote)
                 work = partial(self._expire, runner, request.request_id, quote.expires_at)
                 self._tasks.start(runner.channel_id, work)
         except Exception as error:
@@ -173,6 +167,30 @@ class Quoting:
                 raise
         finally:
             self._asked[runner.channel_id].discard(request.request_id)
+
+    async def _priced_and_sent(
+        self, runner: Runner, request: m.RequestForQuote
+    ) -> SendQuote | None:
+        """Quote on a channel in which nothing is in flight; None for no price.
+
+        New marks under way would make a quote on the old ones worthless, before it is priced and
+        while it is. Half of the time is left to name a price in, or to say that there is none.
+        """
+        patience = min(request.time_to_live / 2, self._setup.timing.confirm_within)
+        until = trio.current_time() + patience
+        while True:
+            with trio.move_on_at(until):
+                await runner.wait_until(may_propose)
+            quote = await self._price(runner.channel, request)
+            if quote is None:
+                return None
+            try:
+                await self._send(runner, quote)
+            except IllegalCommandError:
+                if may_propose(runner.channel) or trio.current_time() >= until:
+                    raise
+            else:
+                return quote
 
     async def _price(self, channel: Channel, request: m.RequestForQuote) -> SendQuote | None:
         """What the maker makes of a request; None for no price."""
@@ -218,9 +236,11 @@ class Quoting:
                 )
             try:
                 await runner.feed(attrs.evolve(quote, sides=tuple(sides)))
-            except (LimitError, MarginError, InvalidValueError) as error:
-                first = first or error
+            except ChannelsError as error:
                 self._book.forget(runner.channel_id, sides)
+                if not isinstance(error, LimitError | MarginError | InvalidValueError):
+                    raise
+                first = first or error
             else:
                 return
         if first is not None:

@@ -61,6 +61,7 @@ class Rounds:
         self._again: set[bytes] = set()
         self._due: set[bytes] = set()
         self._looked_at: dict[bytes, float] = {}
+        self._done = trio.Event()
 
     def on_notice(self, runner: Runner, notice: Notice) -> None:
         """Look soon where new marks stand or positions are settled: more may be due.
@@ -105,6 +106,16 @@ class Rounds:
         for identity in list(self._runners):
             self.look(identity)
 
+    @property
+    def looking(self) -> bool:
+        """Whether a look is under way."""
+        return bool(self._looking)
+
+    async def looked(self) -> None:
+        """Wait until no look is under way; one that is not due yet is not waited for."""
+        while self._looking:
+            await self._done.wait()
+
     async def run(self) -> None:
         """Look at every channel, again and again, until cancelled."""
         while True:
@@ -127,6 +138,8 @@ class Rounds:
             if identity in self._again:
                 self._again.discard(identity)
                 self.look(identity)
+            self._done.set()
+            self._done = trio.Event()
 
     async def _market(self, channel: Channel) -> tuple[Marks | None, str]:
         """Our own marks of what is open, or why there are none."""

@@ -23,6 +23,7 @@ from channels.protocol.changes import Marks, Settlement
 from channels.protocol.channel import OPEN_PHASES, Channel, Phase
 from channels.protocol.effects import ChangeRejected, Notice, ProposalLapsed
 from channels.protocol.events import Draft, ProposeChange
+from channels.protocol.messages import Reason
 from channels.protocol.types import Party
 from channels.units import HOUR
 
@@ -31,13 +32,17 @@ __all__ = ["SettlementPolicy", "Settling"]
 PRICE_PATIENCE: Final = 10.0
 """Seconds that a settlement source may take to answer."""
 
+_DISAGREES: Final = frozenset({Reason.PRICE, Reason.MARKS})
+"""Why a peer declines that knows of the expiry. Any other reason the next head may take away: its
+own head was older than ours, or something else was in flight."""
+
 
 @attrs.frozen(kw_only=True)
 class SettlementPolicy:
     """When we propose to settle what has expired, in seconds of chain time.
 
     Attributes:
-        retry: between two proposals of one settlement.
+        retry: between two proposals of one settlement on whose price we do not agree.
         patience: that B leaves to A before it proposes itself.
         grace: after expiry, from which on an open settlement is told.
 
@@ -58,7 +63,8 @@ class SettlementPolicy:
 class _Attempt:
     """What was tried for one expiry of one channel; all of it may be lost with the process."""
 
-    tried_at: int | None = None
+    tried: bool = False
+    again_at: int = 0
     missing: str = "not proposed yet"
     told: bool = False
 
@@ -113,19 +119,20 @@ class Settling:
         patience = 0 if runner.channel.side is Party.A else self.policy.patience
         if runner.channel.phase is not Phase.IDLE or now < expiry + patience:
             return False
-        if attempt.tried_at is not None and now < attempt.tried_at + self.policy.retry:
+        if now < attempt.again_at:
             return False
         price = await ask("settlement_price", lambda: self._source(feed, expiry), PRICE_PATIENCE)
         if price is None:
             attempt.missing = "we do not know the price yet"
             return False
         change = Settlement(feed=feed, expiry=expiry, price=price)
-        attempt.tried_at, attempt.missing = now, "the counterparty has not answered"
+        attempt.tried, attempt.again_at = True, now + self.policy.retry
+        attempt.missing = "the counterparty has not answered"
         with suppress(IllegalCommandError, SigningRefusedError):  # something else went first
             draft = Draft(change=change, marks=self._marks_for(runner.channel))
             await runner.feed(ProposeChange(draft=draft, now=now))
             return True
-        attempt.tried_at = None
+        attempt.again_at = 0
         return False
 
     def on_notice(self, runner: Runner, notice: Notice) -> None:
@@ -133,15 +140,17 @@ class Settling:
         tried = (
             attempt
             for (identity, _, _), attempt in self._attempts.items()
-            if identity == runner.channel_id and attempt.tried_at is not None
+            if identity == runner.channel_id and attempt.tried
         )
         match notice:
             case ChangeRejected():
                 for each in tried:
                     each.missing = f"the counterparty: {notice.reason.name} {notice.text}"
+                    if notice.reason not in _DISAGREES:
+                        each.again_at = runner.channel.clock.head_time + 1
             case ProposalLapsed(overtaken=True):
                 for each in tried:
-                    each.tried_at = None
+                    each.again_at = 0
 
     def _forget(self, identity: bytes, expired: set[tuple[bytes, int]]) -> None:
         for key in [each for each in self._attempts if each[0] == identity]:

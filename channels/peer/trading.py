@@ -23,12 +23,13 @@ from channels.errors import (
     SigningRefusedError,
 )
 from channels.peer.makers import trade_draft
+from channels.peer.marks import overlaid
 from channels.peer.proposer import ANSWER_TIMEOUT, Proposer
 from channels.peer.quotes import Quote, Quotes, side_of
 from channels.peer.unwinding import compression_legs, in_trades, unwind_legs
 from channels.protocol import events
 from channels.protocol import messages as m
-from channels.protocol.changes import MAX_LEGS, Marks, Trade, marks_of
+from channels.protocol.changes import MAX_LEGS, Trade, marks_of
 from channels.protocol.channel import Channel
 from channels.protocol.checks import told_of_halt
 from channels.protocol.effects import (
@@ -192,14 +193,7 @@ class Trading(Proposer):
                 raise RejectedError("the quote has expired", next_step="ask for another")
             now = marks_of(channel.portfolio)
             older, newer = sorted((now, held), key=lambda each: each.marked_at)
-            return events.Draft(
-                change=part,
-                marks=Marks(
-                    marked_at=newer.marked_at,
-                    spots={**older.spots, **newer.spots},
-                    series={**older.series, **newer.series},
-                ),
-            )
+            return events.Draft(change=part, marks=overlaid(older, newer))
 
         if self._peer.now() > quote.expires_at:
             await self.decline(quote.nonce, m.Reason.LATE, "past its time to live")

@@ -180,13 +180,26 @@ class LinkedPeers:
             InvalidValueError: a time that is not later than the newest block.
             PeerTimeoutError: something is in flight for a minute, as where a peer is stopped.
         """
-        for channel in self._channels():
-            if channel.phase in OPEN_PHASES and channel.phase is not Phase.IDLE:
-                await channel.wait_idle()
+        await self._settled()
+        # Without a wait between them: nobody sees the new market before the time it is the market
+        # of, and what it does about it is not late when it does it.
         if spot is not None:
             self.market.set_spot(self.feed, spot)
         self.chain.advance_time(to=time)
         await quiet()
+
+    async def _settled(self) -> None:
+        """Wait until nothing is in flight, and nobody is about to begin anything."""
+        await quiet()
+        while busy := self._busy():
+            await busy[0].wait_idle()
+            await quiet()
+
+    def _busy(self) -> list[PeerChannel]:
+        channels = self._channels()
+        return [
+            each for each in channels if each.phase in OPEN_PHASES and each.phase is not Phase.IDLE
+        ]
 
     async def advance(self, seconds: int, *, spot: str | int | None = None) -> None:
         """`move_to` so many seconds from now."""

@@ -25,6 +25,7 @@ from channels.chain.tasks import open_tasks
 from channels.dispute import Evidence
 from channels.dispute.evidence import Held
 from channels.errors import (
+    AppointmentRefusedError,
     InvalidValueError,
     NotProtectedError,
     PeerError,
@@ -122,7 +123,9 @@ class Protection:
     async def protected(self, evidence: Evidence) -> tuple[SignedReceipt, ...]:
         """Hand the newest states over; return when each has as many receipts as are needed.
 
-        The other towers are handed them meanwhile. What was handed over before is not again.
+        The other towers are handed them meanwhile. What was handed over before is not again. Of
+        newer states that are handed over meanwhile, their receipts are waited for: a tower that has
+        those takes none of these.
 
         Raises:
             NotProtectedError: fewer towers took one of them; those that did have given receipts.
@@ -131,9 +134,16 @@ class Protection:
         channel = channel_id(self._domain, evidence.terms)
         async with self._busy.setdefault(channel, trio.Lock()):
             cover = await self._prepare(channel, evidence)
-        for state_hash in tuple(cover.holdings):
-            await self._hand_over(cover, state_hash)
-        return self.receipts(channel)
+        while True:
+            try:
+                for state_hash in tuple(cover.holdings):
+                    await self._hand_over(cover, state_hash)
+            except NotProtectedError:
+                if not self._is_superseded(cover):
+                    raise
+                cover = self._covers[channel]
+            else:
+                return self.receipts(channel)
 
     async def recover(self, channel: bytes) -> Recovered:
         """The newest that any tower gives back of a channel; portfolios are opened by the signer.
@@ -191,7 +201,8 @@ class Protection:
                 receipts[client.tower] = await self._register(client, cover.holdings[state_hash])
             except (PeerError, trio.TooSlowError) as error:
                 failures.append(error)
-                await self._tell(client, error)
+                if not (isinstance(error, AppointmentRefusedError) and self._is_superseded(cover)):
+                    await self._tell(client, error)
                 if isinstance(error, TowerFaultError):
                     await self._leave(client)
             waiting -= 1
@@ -207,6 +218,11 @@ class Protection:
                 )
             await news.wait()
             news = trio.Event()
+
+    def _is_superseded(self, cover: _Cover) -> bool:
+        """Whether other states of its channel, which are newer, were handed over since."""
+        newest = self._covers[channel_id(self._domain, cover.evidence.terms)]
+        return newest.holdings.keys() != cover.holdings.keys()
 
     async def _register(self, client: TowerClient, holding: Holding) -> SignedReceipt:
         with trio.fail_after(self._policy.patience):

@@ -319,11 +319,13 @@ class Link:
         Raises:
             PeerTimeoutError: the peer fell silent, and the link is dead.
         """
+        late = False
         while True:
             now = trio.current_time()
             due = min(self._waiting_since, now) + self.limits.idle
-            if due <= now:
+            if late and due <= now:
                 break
+            late = due <= now  # once more: where we stood still, what came has not been read yet
             await trio.sleep_until(due)
         error = PeerTimeoutError(
             f"no whole frame from {self.remote or 'the peer'} in {self.limits.idle:g} s"

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import random
+from typing import cast
 
 import pytest
 import trio
 import trio.testing
 
 from channels.chain import EmbeddedChain, EthereumChain, Finality
+from channels.chain.bindings import encode_call
 from channels.chain.control import AnvilControl
 from channels.chain.heads import ChainUpdate
+from channels.chain.jobs import Intent
 from channels.chain.provider import open_provider
+from channels.chain.rpc import Provider
+from channels.chain.sending import send_now
 from channels.chain.subscription import Subscription
 from channels.errors import EndpointError, ReorgTooDeepError
 from channels.protocol.calls import Deposit
@@ -118,6 +123,7 @@ async def test_slow_reader_misses_nothing_and_keeps_little(embedded: World) -> N
             call = Deposit(terms=terms, party=Party.A, amount=number + 1)
             await chain.submit(call, key=b"deposit %d" % number)
             await chain.wait_mined(b"deposit %d" % number)
+            await fast.catch_up(await tip(embedded))
             if number % 5 == 0:
                 await chain_control.reorg(generator.randint(1, 6))
             await fast.catch_up(await tip(embedded))
@@ -246,6 +252,39 @@ async def test_endpoint_that_fails_for_a_while(embedded: World) -> None:
         broken.off = False
         await reader.catch_up(await tip(embedded))
         assert chain.trouble is None
+
+
+class Unreliable:
+    """A provider whose endpoint, once told to, fails one request in ``every``."""
+
+    def __init__(self, chain: EmbeddedChain) -> None:
+        self.chain = chain
+        self.every = 0
+        self.asked = 0
+
+    async def make_request(self, method: str, params: object) -> object:
+        self.asked += 1
+        if self.every and self.asked % self.every == 0:
+            raise EndpointError("not now")
+        return await self.chain.make_request(method, params)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("behind", [12, 70], ids=["backwards", "forwards"])
+async def test_an_endpoint_that_fails_often_is_caught_up_with(embedded: World, behind: int) -> None:
+    """Each poll gets farther than the one before, though none reads all that is missing."""
+    assert isinstance(embedded.provider, EmbeddedChain)
+    unreliable = Unreliable(embedded.provider)
+    finality, provider = Finality.depth(4), cast(Provider, unreliable)
+    call = encode_call(await embedded.opening(embedded.terms()))
+    opening = Intent(name=call.name, to=embedded.domain.adjudicator, data=call.data)
+    async with embedded.open(embedded.a, provider=provider, finality=finality) as chain:
+        reader = Replica(chain)
+        await reader.catch_up(await tip(embedded))
+        unreliable.every = behind // 2
+        await embedded.control.mine(behind)
+        await send_now(embedded.rpc, embedded.a, opening)
+        await reader.catch_up(await tip(embedded))
+        assert [type(each) for each in reader.events] == [ChannelOpened]
 
 
 @pytest.mark.anvil

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import select
-import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import attrs
@@ -24,6 +19,7 @@ from channels.cli.main import main
 from channels.prices.serving import serve_attester
 from channels.prices.wire import read_attestations
 from channels.protocol.eip712 import Address
+from tests.cli.processes import running
 from tests.prices.world import FEED, KEYS, WAD, journal_of
 
 PATIENCE = 60
@@ -80,21 +76,8 @@ def test_a_port_in_use_is_told(record: Path, tmp_path: Path) -> None:
 def test_it_runs_until_it_is_stopped(record: Path, tmp_path: Path) -> None:
     words = ["attest", "--deployment", str(record), "--journal", str(tmp_path / "attester.db")]
     words += ["--signer", "env:ATTESTER", "--fixed", "ETH-USD=3000", "--listen", "127.0.0.1:0"]
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "channels.cli", *words],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-    )
-    assert process.stdout is not None
-    try:
-        ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
-        assert ready
-        assert " attests ETH-USD at http://127.0.0.1:" in process.stdout.readline()
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130
+    with running(*words) as line:
+        assert " attests ETH-USD at http://127.0.0.1:" in line
 
 
 async def test_its_endpoint_answers_over_a_socket() -> None:

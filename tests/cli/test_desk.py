@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,10 +22,10 @@ from channels.cli.desk.session import Collateral
 from channels.cli.main import main
 from channels.errors import InvalidValueError
 from channels.protocol.eip712 import Address
+from tests.cli.processes import running
 
 DEPLOYER = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
 """First of Anvil's accounts, which everybody knows."""
-PATIENCE = 120
 
 
 @attrs.define
@@ -77,24 +73,9 @@ def traders(shell: Shell) -> Iterator[tuple[Shell, str]]:
     shell.json("init", "--home", "bob", "--rpc", shell.url, "--listen", "127.0.0.1:0")
     for home in ("alice", "bob"):
         assert shell.json("fund", "50000", "--home", home)["allowed"] == str(50_000 * 10**6)
-    server = subprocess.Popen(
-        [sys.executable, "-m", "channels.cli", "serve", "--home", "bob", "--json"],
-        cwd=shell.folder,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-    )
-    try:
-        assert server.stdout is not None
-        ready, _, _ = select.select([server.stdout], [], [], PATIENCE)
-        assert ready, "bob does not serve"
-        at = json.loads(server.stdout.readline())["at"]
+    with running("serve", "--home", "bob", "--json", folder=shell.folder) as line:
         card = shell.json("card", "--home", "bob")["card"]
-        yield shell, card.rpartition("@")[0] + "@" + at
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.communicate(timeout=PATIENCE)
-        assert server.returncode == 130
+        yield shell, card.rpartition("@")[0] + "@" + json.loads(line)["at"]
 
 
 @pytest.mark.parametrize(

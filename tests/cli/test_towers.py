@@ -10,6 +10,7 @@ import attrs
 import httpx
 import pytest
 import trio
+import trio.testing
 
 from channels.cli.desk.home import TowerSettings, check_config
 from channels.cli.desk.towers import HandOver, open_towers, read_receipts
@@ -33,15 +34,20 @@ async def world() -> World:
 
 @attrs.define
 class Line(httpx.AsyncBaseTransport):
-    """The way to a tower, which can be cut."""
+    """The way to a tower, which can be cut, and on which a request can fall behind others."""
 
     http: httpx.AsyncClient
     cut: bool = False
     used: trio.Event = attrs.field(factory=trio.Event)
+    behind: list[trio.Event] = attrs.field(factory=list)
+    asked: trio.Event = attrs.field(factory=trio.Event)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if self.cut:
             raise httpx.ConnectError("no way there")
+        self.asked.set()
+        if self.behind:
+            await self.behind.pop().wait()
         response = await self.http.send(request)
         self.used.set()
         return response
@@ -112,6 +118,29 @@ async def test_every_change_is_handed_over_and_its_receipt_kept(
                 (signed,) = read_receipts(tmp_path)[channel.channel_id][URL]
                 assert signed.receipt.nonce == nonce
                 check_digest(signed.signature, world.domain.digest(signed.receipt), tower)
+        assert here.troubles == []
+
+
+async def test_a_state_that_a_newer_one_overtakes_on_the_way_is_protected_by_it(
+    world: World, tmp_path: Path
+) -> None:
+    async with scene(world, tmp_path) as here:
+        channel = here.pair.channel
+        await trade(here.pair.alice)
+        await here.pair.settled()
+        arrives = trio.Event()
+        here.line.behind.append(arrives)
+        async with here.towers() as hand_over:
+            with trio.fail_after(PATIENCE):
+                await here.line.asked.wait()
+            await trade(here.pair.alice)
+            await here.pair.settled()
+            await hand_over.cover(channel)
+            arrives.set()
+            await trio.testing.wait_all_tasks_blocked()
+            await hand_over.cover(channel)
+        (signed,) = read_receipts(tmp_path)[channel.channel_id][URL]
+        assert signed.receipt.nonce == channel.state.ledger.full.state.nonce
         assert here.troubles == []
 
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import select
 import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from tests.cli.processes import running
 from tests.conftest import ANVIL, NO_ANVIL, PATIENCE, ROOT, reserved_port, start_anvil, stop
 
 PAGE: Final = ROOT / "docs" / "tutorial" / "two-traders.md"
@@ -59,7 +58,7 @@ class Terminal:
     def __init__(self, folder: Path, url: str, listen: str) -> None:
         self.folder = folder
         self.listen = listen
-        self.running: list[subprocess.Popen[str]] = []
+        self.running = ExitStack()
         self.environment = {
             **os.environ,
             "COLUMNS": "140",
@@ -79,11 +78,11 @@ class Terminal:
         if words[0] == "anvil":
             return ""
         assert words[0] == "option-channels"
-        command = [sys.executable, "-m", "channels.cli", *words[1:]]
         if background:
-            return self._left_running(command)
+            left = running(*words[1:], folder=self.folder, environment=self.environment)
+            return self.running.enter_context(left)
         done = subprocess.run(
-            command,
+            [sys.executable, "-m", "channels.cli", *words[1:]],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
@@ -93,21 +92,6 @@ class Terminal:
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         return done.stdout
-
-    def _left_running(self, command: list[str]) -> str:
-        process = subprocess.Popen(
-            command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, text=True
-        )
-        self.running.append(process)
-        assert process.stdout is not None
-        ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
-        assert ready, "it says nothing"
-        return process.stdout.readline()
-
-    def close(self) -> None:
-        for process in self.running:
-            process.send_signal(signal.SIGINT)
-            process.communicate(timeout=PATIENCE)
 
 
 @contextmanager
@@ -129,7 +113,7 @@ def test_the_transcript_is_what_a_reader_sees(tmp_path: Path) -> None:
     with anvil() as url, reserved_port() as port:
         terminal = Terminal(tmp_path, url, f"127.0.0.1:{port}")
         card = ""
-        try:
+        with terminal.running:
             for command, shown in told:
                 if command.startswith("option-channels open"):
                     words = shlex.split(command)
@@ -138,5 +122,3 @@ def test_the_transcript_is_what_a_reader_sees(tmp_path: Path) -> None:
                 if found := re.search(r"0x\w{40}:0x\w{40}@\S+", printed):
                     card = found[0]
                 compare(masked(printed), masked(shown), command)
-        finally:
-            terminal.close()

@@ -32,8 +32,9 @@ async def test_depths_that_drop_the_response(ground: Ground, tmp_path: Path) -> 
             await ground.until_recorded(channel)
             await ground.mine(depth - 1)
             await post.stand.caught_up()
-            await ground.control.reorg(depth, keep=False)
-            assert (await ground.view(channel)).nonce == 3
+            async with post.held():
+                await ground.control.reorg(depth, keep=False)
+                assert (await ground.view(channel)).nonce == 3
             await ground.until_recorded(channel, mining=True)
         await ground.judge()
 
@@ -48,8 +49,9 @@ async def test_drops_the_dispute(ground: Ground, tmp_path: Path, depth: int) -> 
             await ground.post(ground.stale(channel, 3))
             await ground.mine(depth)
             await post.stand.caught_up()
-            await ground.control.reorg(depth, keep=False)
-            assert (await ground.view(channel)).phase is OnChainPhase.OPEN
+            async with post.held():
+                await ground.control.reorg(depth, keep=False)
+                assert (await ground.view(channel)).phase is OnChainPhase.OPEN
             await post.stand.caught_up()
             await ground.post(ground.stale(channel, 7))
         await ground.mine()
@@ -72,7 +74,7 @@ async def test_reorders(ground: Ground, tmp_path: Path, depth: int) -> None:
         await post.stand.caught_up()
         blocks = await ground.height() - number
         dispute, response = await ground.raw_transactions(number + 1, number + blocks)
-        async with ground.by_hand():
+        async with ground.by_hand(), post.held():
             await ground.control.rollback(blocks)
             for raw in (response, dispute):
                 await ground.rpc("eth_sendRawTransaction", raw)
@@ -128,8 +130,13 @@ async def test_the_last_block_of_finality_is_replaced(ground: Ground, tmp_path: 
         await ground.until_recorded(channel)
         await ground.mine(4)
         await post.stand.caught_up()
-        await ground.control.reorg(5, keep=False)
-        assert (await ground.view(channel)).nonce == 3
+        async with post.held():
+            await ground.control.reorg(5, keep=False)
+            assert (await ground.view(channel)).nonce == 3
         await ground.until_recorded(channel, mining=True)
-        assert "CHAIN_TROUBLE" in post.codes
+
+        async def told() -> bool:
+            return "CHAIN_TROUBLE" in post.codes
+
+        await ground.until(told)
         await ground.judge()

@@ -48,6 +48,7 @@ from tests.tower.world import DEPOSIT, Channel, Stand, tower_of
 __all__ = [
     "GWEI",
     "LONG",
+    "PATIENCE",
     "WINDOW",
     "Ground",
     "Node",
@@ -63,8 +64,8 @@ LONG: Final = bool(os.environ.get("OPTION_CHANNELS_FUZZ"))
 GWEI: Final = 10**9
 WINDOW: Final = 4 * HOUR
 PATIENCE: Final = 60.0
-ANSWER: Final = 1.0
-"""Seconds after which the next endpoint is asked."""
+ANSWER: Final = 0.5
+"""Seconds after which the next endpoint is asked, where one never answers."""
 TURN: Final = 0.5
 """Seconds for which an endpoint leads while they disagree."""
 POLL: Final = 0.03
@@ -141,6 +142,21 @@ class Post:
     def codes(self) -> set[str]:
         """What it has told somebody of."""
         return {each.code.name for each in self.stand.alerts}
+
+    def hurry(self) -> None:
+        """From now on ask the next endpoint where one has not answered within `ANSWER`.
+
+        Before, a slow machine would only make an endpoint fail that does not.
+        """
+        self.pool._patience = ANSWER
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """No request of it reaches the node while the block lasts, and none is under way."""
+        async with AsyncExitStack() as stack:
+            for proxy in self.proxies:
+                await stack.enter_async_context(proxy.held())
+            yield
 
 
 @attrs.define(kw_only=True)
@@ -295,12 +311,13 @@ class Ground:
         mining: bool = False,
         by: int = 0,
         pause: float = 2 * POLL,
+        patience: float = PATIENCE,
     ) -> None:
         """Look until it is so; ``mining`` a block between two looks, ``by`` seconds later each.
 
         Another process's chain has no event to wait for.
         """
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(patience):
             while not await done():
                 if mining and by:
                     await self.control.advance_time(by=by)
@@ -366,7 +383,6 @@ class Ground:
                 )
             )
             stand.world = self.world
-            pool._patience = ANSWER  # from now on: that it was opened in time is not the point
             yield Post(stand=stand, proxies=tuple(proxies), account=account, pool=pool)
 
     async def sent_by(self, account: LocalAccount) -> int:

@@ -185,8 +185,8 @@ class Trading:
             return
         raise AssertionError("not refused")
 
-    async def quote(self) -> None:
-        quotes = await self._channel.request_quote(self._legs(1), ttl=1)
+    async def quote(self, patience: int = 1) -> None:
+        quotes = await self._channel.request_quote(self._legs(1), ttl=patience)
         await quotes.best().accept()
 
     async def open(self) -> str:

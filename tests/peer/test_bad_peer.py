@@ -627,7 +627,9 @@ async def test_flood_of_requests_keeps_few_makers(world: World, tmp_path: Path) 
 
 
 async def test_stall_in_the_middle_of_a_frame(world: World, tmp_path: Path) -> None:
-    async with trading(world, tmp_path, bob={"limits": QUICK}, alice={"limits": QUICK}) as pair:
+    # So long that no busy machine keeps Alice silent for it.
+    short = {"limits": LinkLimits(idle=3.0)}
+    async with trading(world, tmp_path, bob=short, alice=short) as pair:
         async with hostile(pair) as raw:
             await raw.stream.send_all(struct.pack(">I", 100) + b"half")
             await raw.dropped()

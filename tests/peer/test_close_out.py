@@ -21,7 +21,7 @@ from channels.protocol.types import Party, Spot
 from tests.chain.world import FUNDS, World
 from tests.dispute.test_end_to_end import until_done
 from tests.dispute.test_margin_end_to_end import Attested
-from tests.peer.world import DEPOSIT, FEED, PATIENCE, RISK, UNIT, WAD, trade, trading
+from tests.peer.world import DEPOSIT, FEED, PATIENCE, RISK, SLOT, UNIT, WAD, trade, trading
 
 POLICY = CreditPolicy(margin_due=600)
 PUTS = 60
@@ -48,16 +48,12 @@ async def test_an_unmet_call_is_closed_out(world: World, tmp_path: Path) -> None
         monitor, channel = pair.alice.monitor, pair.alice.channel
         assert monitor is not None
         await trade(pair.alice, PUTS)
-        pair.a.market.spot = pair.b.market.spot = FALLEN * WAD
-        await pair.travel(by=12)
+        await pair.travel(by=12, spot=FALLEN * WAD)
         sent = await pair.alice.told(MarginCallSent)
         await pair.settled()
-        last_marks = sent.call.due_by - 12
-        await pair.travel(to=last_marks)
-        await channel._until(
-            lambda state: state.portfolio.marked_at == last_marks, PATIENCE, "mark"
-        )
-        await pair.settled()
+        fresh = sent.call.due_by - 3 * SLOT
+        await pair.travel(to=sent.call.due_by - SLOT)
+        await channel._until(lambda state: state.portfolio.marked_at >= fresh, PATIENCE, "mark")
         await pair.travel(to=sent.call.due_by)
         await pair.alice.told(MarginCallUnmet)
         await channel._until(lambda state: state.phase is Phase.DISPUTED, PATIENCE, "dispute")

@@ -62,15 +62,9 @@ def both(**changes: Any) -> dict[str, Any]:
     return {"alice": {"credit": policy}, "bob": {"credit": policy}}
 
 
-def mark(pair: Pair, spot: int) -> None:
-    for trader in (pair.a, pair.b):
-        trader.market.spot = spot
-
-
 async def remarked(pair: Pair, spot: int) -> Portfolio:
-    """Both markets move, a block comes, and both hold new marks."""
-    mark(pair, spot)
-    await pair.travel(by=12)
+    """Both markets move with a block, and both hold new marks."""
+    await pair.travel(by=12, spot=spot)
 
     def holds(channel: Channel) -> bool:
         return channel.portfolio.spot(FEED) == spot
@@ -162,8 +156,7 @@ async def test_disputed_marks_reduce_until_they_agree(world: World, tmp_path: Pa
         await trade(pair.alice)
         before = pair.alice.channel.portfolio
         pair.b.market.vol = before.positions[0].vol + WAD * 20 // 100
-        mark(pair, 2_970 * WAD)
-        await pair.travel(by=12)
+        await pair.travel(by=12, spot=2_970 * WAD)
         sent = await pair.alice.told(MarksDisputed)
         heard = await pair.bob.told(MarksDisputed)
         assert (sent.ours, heard.ours) == (True, False)
@@ -285,13 +278,24 @@ async def test_a_recovery_of_the_price_cures(world: World, tmp_path: Path) -> No
             assert (await desk.told(MarginCallCured)).call == sent.call
 
 
-async def test_the_called_party_tops_up_by_itself(world: World, tmp_path: Path) -> None:
+async def test_a_party_tops_up_by_itself(world: World, tmp_path: Path) -> None:
+    """Called or not: it may be whole again before the other side has seen it short."""
     options = both() | {"bob": {"credit": attrs.evolve(POLICY, auto_top_up=DEPOSIT)}}
     async with trading(world, tmp_path, **options) as pair:
-        sent = await called(pair)
-        assert (await pair.alice.told(MarginCallCured)).call == sent.call
-        held = await world.token.balance(world.deployment.adjudicator)
-        assert held == 2 * DEPOSIT + sent.call.amount
+        await trade(pair.alice, PUTS)
+        portfolio = await remarked(pair, LOW)
+        short = await pair.bob.told(OwnMarginShort)
+        raised = DEPOSIT + short.amount
+        for desk in (pair.alice, pair.bob):
+            await desk.channel._until(
+                lambda channel: channel.contribution(Party.B) == raised, PATIENCE, "see it final"
+            )
+            await desk.channel._until(
+                lambda channel: channel.call_made is None, PATIENCE, "end its call"
+            )
+        assert await world.token.balance(world.deployment.adjudicator) == DEPOSIT + raised
+        equity, _, initial = equity_of(portfolio, Party.B, raised)
+        assert 0 <= equity - initial < UNIT, "whole to the cent, and a slot older at most"
 
 
 async def test_a_top_up_beyond_the_limit_is_the_owners(world: World, tmp_path: Path) -> None:
@@ -312,7 +316,8 @@ async def test_an_unmet_call_ends_in_a_dispute(world: World, tmp_path: Path) -> 
         await past_due(pair, sent.call.due_by)
         assert (await pair.alice.told(MarginCallUnmet)).call == sent.call
         await pair.bob.told(DisputeSeen)
-        view = await pair.alice.chain.view(pair.alice.channel.channel_id)
+        view = pair.bob.channel.state.view
+        assert view is not None
         assert view.phase is OnChainPhase.DISPUTED
         assert view.filer is Party.A
 

@@ -18,7 +18,13 @@ from channels.protocol.calls import Call, Deposit
 from channels.protocol.changes import Marks, SeriesMark, TradeLeg
 from channels.protocol.channel import Channel, Phase
 from channels.protocol.credit import standing
-from channels.protocol.effects import ChangeRejected, MarksStale, Outcome, OwnMarginShort
+from channels.protocol.effects import (
+    ChangeRejected,
+    MarksStale,
+    Outcome,
+    OwnMarginShort,
+    ProposalLapsed,
+)
 from channels.protocol.machine import Event, run
 from channels.protocol.messages import Reason
 from channels.protocol.types import Party
@@ -187,6 +193,32 @@ async def test_a_refusal_asks_for_the_peers_marks_once_a_schedule() -> None:
     await here.look(120)
     here.credit.on_notice(line, ChangeRejected(nonce=5, reason=Reason.MARKS, text=""))
     assert tasks.started == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "again"),
+    [
+        (ChangeRejected(nonce=3, reason=Reason.INVALID, text="of the future"), 61),
+        (ChangeRejected(nonce=3, reason=Reason.BUSY, text=""), 61),
+        (ProposalLapsed(nonces=(3,), overtaken=True), 61),
+        (ProposalLapsed(nonces=(3,), overtaken=False), 120),
+        (ChangeRejected(nonce=3, reason=Reason.MARKS, text="spot"), 120),
+    ],
+)
+async def test_marks_not_signed_are_proposed_again_when_they_may_be(
+    answer: ChangeRejected | ProposalLapsed, again: int
+) -> None:
+    """At the next head, which the peer may see too; those it does not agree with, on schedule."""
+    here = scene(A)
+    await here.look(60)
+    idle = attrs.evolve(here.line.channel, phase=Phase.IDLE)
+    line: Any = here.line
+    here.credit.on_notice(line, answer)
+    for after in (60, again - 1, again):
+        here.line.channel = attrs.evolve(idle, head=here.line.channel.head)
+        assert here.line.said(e.ProposeChange) == 1
+        await here.look(after)
+    assert here.line.said(e.ProposeChange) == 2
 
 
 async def test_marks_of_what_waits_for_its_settlement_do_not_grow_old() -> None:

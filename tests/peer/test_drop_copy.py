@@ -19,7 +19,6 @@ from channels.protocol.records import encode_channel, encode_journal_entry
 from channels.protocol.types import Party, State
 from channels.storage import AppendJournal, PutChannel, Store, open_store
 from tests.chain.world import World
-from tests.peer.test_withdraw import paid_out
 from tests.peer.world import (
     FEED_NAME,
     PATIENCE,
@@ -137,7 +136,7 @@ async def test_what_is_paid_in_and_out_is_told_once_final(world: World, tmp_path
         starts = [copy.sequence for copy in copies]
         await pair.channel.deposit(7 * UNIT, timeout=PATIENCE)
         await pair.travel(by=1)
-        await paid_out(pair, 5 * UNIT, 3 * UNIT)
+        await pair.channel.withdraw(5 * UNIT, 3 * UNIT, timeout=PATIENCE)
         await pair.travel(by=1)
         await pair.bob.channel.deposit(11 * UNIT, timeout=PATIENCE)
         await pair.travel(by=1)

@@ -34,7 +34,7 @@ from tests.peer.world import open_channel, traders
 
 pytestmark = pytest.mark.anvil
 
-PATIENCE = 180.0
+PATIENCE = 180
 
 
 class KilledError(Exception):
@@ -282,7 +282,7 @@ async def prepare(roles: Cast, deed: str) -> list[str]:
 
 
 async def count_boundaries(roles: Cast, deed: str) -> list[str]:
-    values = await prepare(roles, deed)
+    values: list[Any] = [PATIENCE] if deed == "quote" else await prepare(roles, deed)
     await roles.victim.ask("arm", 0)
     await roles.leader.ask(deed, *values)
     await roles.settled()

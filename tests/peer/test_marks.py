@@ -216,6 +216,7 @@ def own(
     [
         own(),
         own(at=T0),
+        own(at=T0 - 59),
         own(spot=3_001_500 * WAD // 1_000),
         own(spot=2_998_500 * WAD // 1_000),
         own(vol=605 * WAD // 1_000),
@@ -228,11 +229,17 @@ def test_a_trade_is_booked_at_the_marks_held_and_adds_its_own(near: Marks) -> No
     assert booked.series == {**HELD.series, LOW: near.series[LOW]}
 
 
+def test_marks_of_a_clock_that_is_behind_are_dated_as_those_held() -> None:
+    """No state's marks are older than those before it."""
+    far = own(at=T0 - 5, spot=3_100 * WAD)
+    assert marks_to_book_at(POLICY, HELD, far) == attrs.evolve(far, marked_at=T0)
+
+
 @pytest.mark.parametrize(
     ("far", "policy"),
     [
         (own(at=T0 + 60), POLICY),
-        (own(at=T0 - 1), POLICY),
+        (own(at=T0 - 60), POLICY),
         (own(spot=3_001_500 * WAD // 1_000 + 1), POLICY),
         (own(spot=2_998_500 * WAD // 1_000 - 1), POLICY),
         (own(vol=605 * WAD // 1_000 + 1), POLICY),

@@ -19,7 +19,7 @@ from channels.errors import IllegalCommandError, InvalidValueError, OurError, Re
 from channels.peer import MakerQuote, PeerChannel, QuoteRequest, RiskPolicy
 from channels.peer.best_price import best_price
 from channels.peer.desk_news import QuoteTakenLate
-from channels.peer.makers import reversed_legs
+from channels.peer.makers import reversed_legs, trade_draft
 from channels.peer.quote_book import part_id, part_of
 from channels.peer.quotes import HedgeLeg
 from channels.protocol.changes import Trade
@@ -28,7 +28,7 @@ from channels.protocol.effects import ProposalCancelled
 from channels.protocol.events import Draft, SetMode
 from channels.protocol.halts import Cause, Mode
 from channels.protocol.messages import Leg, Side
-from channels.protocol.types import feed_id
+from channels.protocol.types import Portfolio, feed_id
 from tests.chain.world import World
 from tests.peer.world import (
     DAY,
@@ -333,13 +333,13 @@ async def test_an_untaken_quote_is_taken_back_when_it_expires(world: World, tmp_
 
 async def test_a_quote_taken_late_is_told(world: World, tmp_path: Path) -> None:
     late = {"policy": RiskPolicy(take_late_quotes=True)}
-    async with quoted(world, tmp_path, good_for=5, alice=late) as (pair, _):
+    async with quoted(world, tmp_path, good_for=10, alice=late) as (pair, _):
         quote = (await pair.channel.request_quote([put(pair.alice)])).best()
         await pair.travel(by=12, in_flight=True)
         await quote.accept()
         told = await pair.bob.told(QuoteTakenLate)
         assert told.trade_id == quote.trade.trade_id
-        assert told.taken_at - told.expired_at == 7
+        assert told.taken_at - told.expired_at == 2
 
 
 @attrs.define
@@ -406,18 +406,22 @@ async def test_a_quote_that_comes_too_late_is_declined(
     stand_in = SimpleNamespace(**{**vars(trio), "move_on_after": lambda _: patience})
     monkeypatch.setattr(sys.modules["channels.peer.best_price"], "trio", stand_in)
 
+    asked, gate = trio.Event(), trio.Event()
+
     async def answered(channel: PeerChannel, *request: Any, **how: Any) -> Any:
         quotes = await ask(channel, *request, **how)
+        await asked.wait()
         patience.deadline = trio.current_time()
         return quotes
 
     async with quoted(world, tmp_path, channels=2) as (pair, _):
         channels = await many(pair, [120, 100])
-        maker, gate = pair.bob.peer._setup.maker, trio.Event()
+        maker = pair.bob.peer._setup.maker
         assert maker is not None
 
         async def slow(request: QuoteRequest) -> MakerQuote | None:
             if request.channel_id == channels[1].channel_id:
+                asked.set()
                 await gate.wait()
             return await maker(request)
 
@@ -427,7 +431,7 @@ async def test_a_quote_that_comes_too_late_is_declined(
         assert found.quote.premium == 120 * UNIT
         assert found.answers[channels[1].channel_id] is None
         gate.set()
-        await channels[1]._runner.wait_until(lambda channel: channel.ledger.nonce > 0)
+        await channels[1]._until(lambda channel: channel.ledger.nonce > 0, PATIENCE, "decline")
         await channels[1].wait_idle(PATIENCE)
         assert channels[1].portfolio.positions == ()
 
@@ -497,7 +501,52 @@ async def test_a_fault_of_ours_is_ours_to_know(world: World, tmp_path: Path) -> 
 
 
 async def test_what_is_in_flight_is_told_in_time(world: World, tmp_path: Path) -> None:
-    async with quoted(world, tmp_path) as (pair, _):
-        await pair.channel.request_quote([put(pair.alice)], ttl=10)
-        text = await refused(pair, [put(pair.alice)], ttl=2)
+    async with quoted(world, tmp_path, good_for=60) as (pair, _):
+        await pair.channel.request_quote([put(pair.alice)], ttl=60)
+        text = await refused(pair, [put(pair.alice)], ttl=6)
         assert text == "no quote: BUSY something else is in flight"
+
+
+async def test_a_change_that_comes_while_the_maker_thinks_is_waited_for(
+    world: World, tmp_path: Path
+) -> None:
+    thought, turned_down = trio.Event(), trio.Event()
+
+    async def turns_down(trade: Trade, portfolio: Portfolio) -> bool:
+        await thought.wait()
+        await trio.testing.wait_all_tasks_blocked()
+        turned_down.set()
+        return False
+
+    async with (
+        quoted(world, tmp_path, alice={"accept_trade": turns_down}) as (pair, maker),
+        trio.open_nursery() as nursery,
+    ):
+        runner = pair.bob.channel._runner
+
+        async def propose_meanwhile(request: QuoteRequest, answer: MakerQuote) -> None:
+            draft = trade_draft(
+                trade_id=bytes(32),
+                legs=request.legs,
+                prices=answer.prices,
+                requester=pair.bob.channel.side,
+                marks=answer.marks,
+                unit=UNIT,
+            )
+            with pytest.raises(RejectedError):
+                await pair.bob.channel._propose(lambda _: draft, PATIENCE)
+
+        async def slow(request: QuoteRequest) -> MakerQuote | None:
+            answer = await maker(request)
+            if not thought.is_set():
+                assert answer is not None
+                nursery.start_soon(propose_meanwhile, request, answer)
+                await runner.wait_until(lambda channel: channel.phase is Phase.PROPOSED)
+                thought.set()
+            return answer
+
+        object.__setattr__(pair.bob.peer._setup, "maker", slow)
+        quotes = await pair.channel.request_quote([put(pair.alice, 2)], Side.BUY, ttl=60)
+        assert turned_down.is_set()
+        assert quotes.best().premium == 220 * UNIT
+        assert len(maker.seen) == 2

@@ -23,6 +23,8 @@ from channels.protocol.effects import (
     ProposalLapsed,
     RecordedOnChain,
 )
+from channels.protocol.events import ProposeChange
+from channels.protocol.messages import Reason
 from channels.protocol.types import Party
 from tests.chain.world import World
 from tests.peer.test_credit_rules import Line
@@ -48,6 +50,14 @@ async def settled_to(desk: Desk) -> Settlement:
         confirmed = await desk.told(ChangeConfirmed)
         if isinstance(confirmed.change, Settlement):
             return confirmed.change
+
+
+async def declined_for_its_price(desk: Desk) -> str:
+    """What the counterparty says; before, it may decline because it has yet to see the expiry."""
+    while True:
+        rejected = await desk.told(ChangeRejected)
+        if rejected.reason is Reason.PRICE:
+            return rejected.text
 
 
 async def test_what_expires_is_settled_by_itself(world: World, tmp_path: Path) -> None:
@@ -142,8 +152,8 @@ async def test_tried_again_until_both_know_the_price(world: World, tmp_path: Pat
         await pair.travel(to=expiry + 12)
         ours.price = 2_950 * WAD
         await pair.travel(by=12)
-        rejected = await pair.alice.told(ChangeRejected)
-        assert rejected.text == f"settlement price {2_950 * WAD}, ours None"
+        text = await declined_for_its_price(pair.alice)
+        assert text == f"settlement price {2_950 * WAD}, ours None"
         theirs.price = 2_950 * WAD
         await pair.travel(by=60)
         assert (await settled_to(pair.bob)).price == 2_950 * WAD
@@ -161,8 +171,10 @@ async def test_what_cannot_be_agreed_on_is_told_after_the_grace(
     ) as pair:
         expiry = (await trade(pair.alice)).legs[0].expiry
         await pair.travel(to=expiry + 12)
-        await pair.alice.told(ChangeRejected)
-        await pair.travel(to=expiry + HOUR)
+        assert str(2_951 * WAD) in await declined_for_its_price(pair.alice)
+        await pair.quiet()
+        # At once: both propose it, decline what crossed, and are free when its box has passed.
+        await pair.travel(to=expiry + HOUR, in_flight=True)
         told = await pair.alice.told(SettlementOverdue)
         assert (told.feed, told.expiry) == (FEED, expiry)
         assert f"PRICE settlement price {2_950 * WAD}, ours {2_951 * WAD}" in told.text
@@ -178,11 +190,21 @@ async def test_an_unknown_price_is_told_after_the_grace(world: World, tmp_path: 
         assert (await pair.alice.told(SettlementOverdue)).text == "we do not know the price yet"
 
 
-@pytest.mark.parametrize(("overtaken", "again"), [(False, Phase.IDLE), (True, Phase.PROPOSED)])
-async def test_what_another_change_overtook_is_proposed_again_at_once(
-    overtaken: bool, again: Phase
+@pytest.mark.parametrize(
+    ("answer", "again"),
+    [
+        (ProposalLapsed(nonces=(3,), overtaken=True), 0),
+        (ProposalLapsed(nonces=(3,), overtaken=False), 60),
+        (ChangeRejected(nonce=3, reason=Reason.INVALID, text="nothing to settle yet"), 1),
+        (ChangeRejected(nonce=3, reason=Reason.BUSY, text=""), 1),
+        (ChangeRejected(nonce=3, reason=Reason.PRICE, text="ours 7"), 60),
+    ],
+)
+async def test_what_was_not_signed_is_proposed_again_when_it_may_be(
+    answer: ProposalLapsed | ChangeRejected, again: int
 ) -> None:
-    """What lapsed by itself has a retry's time to wait."""
+    """At once where another change went first; at the next head where the peer may not have seen
+    the expiry; after a retry's time where it names another price."""
     here = opened()
     here.trade(Party.A)
     here.mine(EXPIRY - here.chain.time)
@@ -196,10 +218,15 @@ async def test_what_another_change_overtook_is_proposed_again_at_once(
     runner: Any = line
     await settling.look(runner)
     assert line.channel.phase is Phase.PROPOSED
-    line.channel = here.alice.channel
-    settling.on_notice(runner, ProposalLapsed(nonces=(3,), overtaken=overtaken))
-    await settling.look(runner)
-    assert line.channel.phase is again
+    idle, head = here.alice.channel, here.alice.channel.head
+    assert head is not None
+    settling.on_notice(runner, answer)
+    for after in range(again + 1):
+        assert line.said(ProposeChange) == 1
+        later = attrs.evolve(head, number=head.number + after, timestamp=head.timestamp + after)
+        line.channel = attrs.evolve(idle, head=later)
+        await settling.look(runner)
+    assert line.said(ProposeChange) == 2
 
 
 async def test_a_remark_made_before_the_expiry_is_judged_by_the_market_then(

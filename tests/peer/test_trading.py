@@ -19,7 +19,7 @@ from channels.errors import (
 )
 from channels.peer import MakerQuote, QuoteRequest
 from channels.protocol.changes import Trade
-from channels.protocol.channel import Mode, Phase
+from channels.protocol.channel import Mode, Phase, Timing
 from channels.protocol.effects import (
     ChangeConfirmed,
     ChannelEnded,
@@ -270,23 +270,25 @@ async def test_simultaneous_proposals_one_declined(world: World, tmp_path: Path)
     async def no(trade: Trade, portfolio: Portfolio) -> bool:
         return False
 
-    async with trading(world, tmp_path, alice={"accept_trade": no}) as pair:
-
-        async def slots(task_status: trio.TaskStatus[trio.CancelScope]) -> None:
-            with trio.CancelScope() as scope:
-                task_status.started(scope)
-                while True:
-                    await pair.travel(by=12, in_flight=True)
-
-        async with trio.open_nursery() as nursery:
-            passing = await nursery.start(slots)
-            async with trio.open_nursery() as both:
-                both.start_soon(pair.channel.propose_trade, [put(pair.alice)], [100 * WAD])
+    # Bob's box is the shorter one, so that he has seen it pass when Alice sees her own pass.
+    short = {"timing": Timing(box=114)}
+    async with trading(world, tmp_path, alice={"accept_trade": no}, bob=short) as pair:
+        waited = False
+        rounds = 0
+        while not waited and rounds < 50:  # on a busy machine they may come one after the other
+            rounds += 1
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(pair.channel.propose_trade, [put(pair.alice)], [100 * WAD])
                 with pytest.raises(RejectedError, match="did not ask"):
                     await pair.bob.channel.propose_trade([put(pair.bob)], [90 * WAD])
-            passing.cancel()
-        ours, _ = await pair.settled()
-        assert ours.portfolio.net_to_b == 100 * UNIT
+                # No void came with the answer: what Bob has signed is in the way of all else.
+                waited = pair.bob.channel.phase is Phase.PROPOSED
+                if waited:
+                    await pair.travel(by=116, in_flight=True)
+                    await pair.travel(by=6, in_flight=True)
+            ours, _ = await pair.settled()
+            assert ours.portfolio.net_to_b == 100 * UNIT * rounds
+        assert waited
 
 
 async def test_many_proposals_at_once_all_come_to_stand(world: World, tmp_path: Path) -> None:
@@ -476,7 +478,7 @@ async def test_dispute_by_hand(world: World, tmp_path: Path) -> None:
         ours = pair.channel.state.ledger.full.state
         assert seen.recorded == ours.nonce
         assert not seen.stale
-        view = await pair.alice.chain.view(pair.channel.channel_id)
+        view = await pair.bob.chain.view(pair.channel.channel_id)
         assert (view.phase, view.nonce) == (OnChainPhase.DISPUTED, ours.nonce)
         for desk in (pair.alice, pair.bob):
             with pytest.raises(IllegalCommandError):
@@ -520,11 +522,13 @@ async def test_one_restarts_and_the_other_comes_back(world: World, tmp_path: Pat
         async with b.running():
             await open_channel(alice, b)
             await trade(alice)
+        connections = alice.peer._connections
         for _ in range(2):
+            before = list(connections._sessions.get(world.signer_b.address, ()))
             async with b.running() as bob:
                 with trio.fail_after(PATIENCE):
-                    while not any(bob.peer._connections._sessions.values()):
-                        await bob.peer._connections._new_session.wait()
+                    while set(connections._sessions.get(world.signer_b.address, ())) <= set(before):
+                        await connections._new_session.wait()
                 await trade(alice)
                 await Pair(world=world, a=a, b=b, alice=alice, bob=bob).settled()
         assert alice.channel.portfolio.positions[0].quantity == 3 * WAD

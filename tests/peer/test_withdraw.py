@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import trio
 
 from channels.errors import InvalidValueError, MarginError, RejectedError
 from channels.protocol.calls import DisputeFor
@@ -17,27 +16,14 @@ from channels.protocol.facts import OnChainPhase
 from channels.protocol.signing import check_signature
 from channels.protocol.types import Party
 from tests.chain.world import FUNDS, World
-from tests.peer.world import DAY, DEPOSIT, PATIENCE, UNIT, WAD, Pair, put, trade, trading
-
-
-async def paid_out(pair: Pair, ours: int, theirs: int = 0) -> None:
-    """Withdraw, while the chain goes on until it is final: by a second a block, within the box."""
-    async with trio.open_nursery() as nursery:
-
-        async def mine() -> None:
-            while True:
-                await pair.travel(by=1, in_flight=True)
-
-        nursery.start_soon(mine)
-        await pair.channel.withdraw(ours, theirs, timeout=PATIENCE)
-        nursery.cancel_scope.cancel()
+from tests.peer.world import DAY, DEPOSIT, PATIENCE, UNIT, WAD, put, trade, trading
 
 
 async def test_both_are_paid_and_trade_on(world: World, tmp_path: Path) -> None:
     async with trading(world, tmp_path) as pair:
         done = await trade(pair.alice, 2)
         positions = pair.channel.portfolio.positions
-        await paid_out(pair, 10_000 * UNIT, 3_000 * UNIT)
+        await pair.channel.withdraw(10_000 * UNIT, 3_000 * UNIT, timeout=PATIENCE)
         paid = await pair.bob.told(WithdrawalPaid)
         assert (paid.withdrawal.amount_a, paid.withdrawal.amount_b) == (
             10_000 * UNIT,
@@ -59,7 +45,7 @@ async def test_both_are_paid_and_trade_on(world: World, tmp_path: Path) -> None:
 
 async def test_all_of_an_empty_channel(world: World, tmp_path: Path) -> None:
     async with trading(world, tmp_path) as pair:
-        await paid_out(pair, DEPOSIT)
+        await pair.channel.withdraw(DEPOSIT, timeout=PATIENCE)
         ours, _ = await pair.settled()
         assert (ours.equity, ours.phase) == (0, Phase.IDLE)
         with pytest.raises(RejectedError):
@@ -75,7 +61,7 @@ async def test_margin_and_cash_are_not_withdrawn(world: World, tmp_path: Path) -
         for wrong in ((DEPOSIT * 3, 0), (0, 0), (-1, 0)):
             with pytest.raises(InvalidValueError):
                 await pair.channel.withdraw(*wrong)
-        await paid_out(pair, spare)
+        await pair.channel.withdraw(spare, timeout=PATIENCE)
         assert pair.channel.equity == pair.channel.margin
 
 
@@ -87,7 +73,7 @@ async def test_stale_marks_are_refreshed_first_or_refused(world: World, tmp_path
         with pytest.raises(RejectedError, match="MARKS"):
             await pair.channel.withdraw(UNIT)
         pair.a.market.spot = 3_300 * WAD
-        await paid_out(pair, UNIT)
+        await pair.channel.withdraw(UNIT, timeout=PATIENCE)
         assert pair.channel.portfolio.spots[0].price == 3_300 * WAD
 
 

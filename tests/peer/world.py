@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +31,7 @@ from channels.peer.proposing import may_propose
 from channels.pricing import forward_price, price
 from channels.pricing.instruments import Put
 from channels.protocol.changes import Marks, SeriesMark, Trade
+from channels.protocol.channel import Channel, Phase
 from channels.protocol.messages import OpenRequest
 from channels.protocol.signing import LocalSigner
 from channels.protocol.terms import RiskParams, Terms
@@ -44,6 +46,7 @@ WAD = 10**18
 UNIT = 10**6
 HOUR = 3_600
 DAY = 86_400
+SLOT = 12
 DEPOSIT = 50_000 * UNIT
 STALE_PENALTY = 2_500 * UNIT
 PATIENCE = 30.0
@@ -208,28 +211,71 @@ class Pair:
     async def settled(self) -> tuple[PeerChannel, PeerChannel]:
         """Wait until nothing is in flight on either side, and check that both hold the same."""
         ours, theirs = self.alice.channel, self.bob.channel
-        await ours.wait_idle(PATIENCE)
-        await theirs.wait_idle(PATIENCE)
+        while not ours.phase is theirs.phase is Phase.IDLE:
+            await ours.wait_idle(PATIENCE)
+            await theirs.wait_idle(PATIENCE)
         assert ours.state.ledger.full.state == theirs.state.ledger.full.state
         return ours, theirs
 
+    async def quiet(self) -> None:
+        """Wait until both have seen the newest block, done what it asks for, and nothing is in
+        flight; all of which is still so when this returns."""
+        with trio.fail_after(PATIENCE):
+            while True:
+                now = await self.world.control.time()
+                busy = [each for each in self._channels() if not _rests(each.state, now)]
+                looking = [desk.peer for desk in (self.alice, self.bob) if desk.peer.looking]
+                if busy:
+                    await busy[0]._runner.wait_until(partial(_rests, now=now))
+                elif looking:
+                    await looking[0].looked()
+                else:
+                    return
+
     async def travel(
-        self, *, to: int | None = None, by: int | None = None, in_flight: bool = False
+        self,
+        *,
+        to: int | None = None,
+        by: int | None = None,
+        spot: int | None = None,
+        in_flight: bool = False,
     ) -> None:
         """Move the chain's clock, and wait until both have seen it.
 
         Waits first until nothing is half signed, which a leap of time would put on the chain;
-        unless ``in_flight`` is what the test is about.
+        unless ``in_flight`` is what the test is about. A leap ends a slot before its time: who sees
+        a block first would else be further ahead of the other than that takes for honest.
+
+        Args:
+            to: chain time of the last block.
+            by: seconds from the newest block to the last.
+            spot: price in both markets from the last block on.
+            in_flight: leap at once, and in one block.
         """
-        for desk in () if in_flight else (self.alice, self.bob):
-            for channel in desk.peer.channels:
-                with trio.fail_after(PATIENCE):
-                    await channel._runner.wait_until(may_propose)
-        await self.world.control.advance_time(to=to, by=by)
-        now = await self.world.control.time()
-        for desk in (self.alice, self.bob):
-            for channel in desk.peer.channels:
-                await channel.wait_for_head(now, PATIENCE)
+        control = self.world.control
+        if not in_flight:
+            await self.quiet()
+        now = await control.time()
+        target = to if to is not None else now + (by or 0)
+        if not in_flight and target - SLOT > now:
+            await control.advance_time(to=target - SLOT)
+            await self.quiet()
+            target = max(target, await control.time() + 1)  # what it asked for took blocks too
+        # Not earlier: what is done about the new market would be late when time has passed.
+        if spot is not None:
+            self.a.market.spot = self.b.market.spot = spot
+        await control.advance_time(to=target)
+        for channel in self._channels():
+            await channel.wait_for_head(target, PATIENCE)
+
+    def _channels(self) -> list[PeerChannel]:
+        return [channel for desk in (self.alice, self.bob) for channel in desk.peer.channels]
+
+
+def _rests(channel: Channel, now: int) -> bool:
+    """Whether nothing is in flight in a channel that has seen a block of this time."""
+    head = channel.head
+    return may_propose(channel) and head is not None and head.timestamp >= now
 
 
 def traders(world: World, folder: Path, *, listen: str = "127.0.0.1:0") -> tuple[Trader, Trader]:
@@ -282,7 +328,10 @@ async def trading(
         if opened:
             channel = await open_channel(alices, b)
             await bobs.peer.channel(channel.channel_id).wait_open(PATIENCE)
-        yield Pair(world=world, a=a, b=b, alice=alices, bob=bobs)
+        pair = Pair(world=world, a=a, b=b, alice=alices, bob=bobs)
+        if opened:
+            await pair.quiet()  # so that no later block than both know dates the first marks
+        yield pair
 
 
 def expiry_of(desk: Desk, days: int = 10) -> int:

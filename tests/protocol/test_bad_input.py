@@ -427,10 +427,10 @@ def test_positions_out_of_order_or_twice_or_empty() -> None:
 @settings(max_examples=400, deadline=None, derandomize=True)
 @given(st.binary(max_size=400))
 def test_any_bytes_give_a_message_or_a_peer_error(payload: bytes) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     with suppress(PeerError):
         assert encode(decode(payload)) == payload
-    assert time.perf_counter() - began < 1
+    assert time.thread_time() - began < 1
 
 
 ITEMS = st.recursive(

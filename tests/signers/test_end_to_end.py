@@ -109,9 +109,9 @@ async def test_a_key_that_hangs_does_not_keep_a_dispute_from_us(
         await pair.settled()
         keys.on_sign = hang
         pair.alice.peer._signer._seconds = 2.0  # type: ignore[attr-defined]
-        with pytest.raises(SignerError, match="no signature within 2 seconds"):
-            await trade(pair.alice)
-        assert asked.is_set()
+        while not asked.is_set():  # again, where the two seconds were over before it was asked
+            with pytest.raises(SignerError, match="no signature within 2 seconds"):
+                await trade(pair.alice)
         await pair.bob.peer.channel(channel.channel_id).dispute()
         seen = await pair.alice.told(DisputeSeen)
         assert seen.recorded == channel.state.ledger.full.state.nonce

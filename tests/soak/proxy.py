@@ -74,6 +74,8 @@ class FaultProxy:
     _newest: int | None = None
     _over: trio.Event = attrs.Factory(trio.Event)
     _held: trio.Event | None = None
+    _under_way: int = 0
+    _answered: trio.Event = attrs.Factory(trio.Event)
 
     @property
     def url(self) -> str:
@@ -107,9 +109,14 @@ class FaultProxy:
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
-        """Hold every request back while the block lasts: what it does to the node is one step."""
+        """Hold every request back while the block lasts: what it does to the node is one step.
+
+        It begins when the node has answered whatever it was asked before.
+        """
         self._held = released = trio.Event()
         try:
+            while self._under_way:
+                await self._answered.wait()
             yield
         finally:
             self._held = None
@@ -140,13 +147,19 @@ class FaultProxy:
         if fault is Fault.TOO_MANY:
             await stream.send_all(_response(connection, b"slow down", 429))
             return
-        if fault is Fault.STALE and newest is not None:
-            newest = min(newest, await self._height())
-            answer = json.dumps(await as_of(newest, json.loads(body), self._call)).encode()
-        elif fault is Fault.LIE and lie is not None:
-            answer = json.dumps(await lie(json.loads(body), self._call)).encode()
-        else:
-            answer = await self._ask(body)
+        self._under_way += 1
+        try:
+            if fault is Fault.STALE and newest is not None:
+                newest = min(newest, await self._height())
+                answer = json.dumps(await as_of(newest, json.loads(body), self._call)).encode()
+            elif fault is Fault.LIE and lie is not None:
+                answer = json.dumps(await lie(json.loads(body), self._call)).encode()
+            else:
+                answer = await self._ask(body)
+        finally:
+            self._under_way -= 1
+            self._answered.set()
+            self._answered = trio.Event()
         if fault is Fault.LOST:
             await over.wait()
             raise _HungUpError

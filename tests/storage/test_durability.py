@@ -25,24 +25,31 @@ def start(path: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, KILLED, path], stdout=subprocess.PIPE, bufsize=0)
 
 
-def run_and_kill(path: Path, after: float, *, opened: bool) -> dict[int, int]:
+def run_and_kill(path: Path, told_before: int, after: float) -> dict[int, int]:
     """Run the committing process, kill -9 it, and return what it had been told was stored.
 
-    Killed some time after it opened the store, or after its start, perhaps while opening.
+    Killed so many seconds after it was told so many times; or, with ``told_before`` 0, after its
+    start, perhaps while opening.
     """
     process = start(path)
     assert process.stdout is not None
     output: list[bytes] = []
     pipe = process.stdout
+    told_enough = threading.Event()
 
     def drain() -> None:
+        lines = 0
         while chunk := pipe.read(65_536):
             output.append(chunk)
+            lines += chunk.count(b"\n")
+            if lines > told_before:  # the first says that the store is open
+                told_enough.set()
+        told_enough.set()
 
     reader = threading.Thread(target=drain)
     reader.start()
-    while opened and not output and process.poll() is None:
-        time.sleep(0.001)
+    if told_before:
+        told_enough.wait()
     time.sleep(after)
     process.kill()
     assert process.wait() == -9
@@ -61,8 +68,10 @@ async def test_everything_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     chance = random.Random(20)
     total = 0
     for turn in range(12):
-        opened = turn % 3 != 2
-        told = run_and_kill(path, chance.uniform(0, 0.25 if opened else 0.4), opened=opened)
+        if turn % 3 != 2:
+            told = run_and_kill(path, chance.randrange(20, 400), chance.uniform(0, 0.02))
+        else:
+            told = run_and_kill(path, 0, chance.uniform(0, 0.4))
         assert len(list(verify_journal(path))) >= total
         async with open_store(path) as store:
             records = store.channels()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, Final, Protocol
 
 import attrs
@@ -105,8 +106,7 @@ class WithContracts:
         return self.traders[0].chain, self.traders[1].chain
 
     async def move_to(self, time: int, spot: int) -> None:
-        self.market.set_spot(FEED, spot)
-        await self.floor.move_to(time)
+        await self.floor.move_to(time, market=partial(self.market.set_spot, FEED, spot))
 
     async def attest(self, expiry: int, price: int) -> None:
         await self.floor.attest(expiry, price * WAD)

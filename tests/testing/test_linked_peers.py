@@ -231,6 +231,20 @@ async def test_moving_time_brings_new_marks_to_what_is_open(autojump_clock: Mock
         assert channel.portfolio == pair.bob.channel.portfolio
 
 
+async def test_a_call_is_not_overdue_because_time_was_moved(autojump_clock: MockClock) -> None:
+    """Alice is about to look when the market falls, and has as good as called at the old time."""
+    strict = CreditPolicy(margin_due=HOUR, remark_patience=400 * DAY)
+    async with linked_peers(alice={"credit": strict}) as pair:
+        channel = await pair.open(deposit=10_000 * UNIT)
+        await buy(channel, a_put(pair, days=30), 8)
+        pair.alice.peer.look()
+        await pair.advance(2 * HOUR, spot=1_800)
+        call = channel.state.call_made
+        assert call is not None
+        assert call.due_by == pair.chain.clock() + HOUR
+        assert channel.phase is Phase.IDLE
+
+
 async def test_blocks_come_by_themselves_while_somebody_waits(autojump_clock: MockClock) -> None:
     chain = FakeChain(finality_depth=3)
     async with linked_peers(chain=chain) as pair:

@@ -98,7 +98,10 @@ class Site:
         async with stream:
             await stream.send_all(request)
             with trio.fail_after(PATIENCE):
-                return bytes(await stream.receive_some(65_536))
+                try:
+                    return bytes(await stream.receive_some(65_536))
+                except trio.BrokenResourceError:  # closed before all was read is closed at once
+                    return b""
 
 
 @asynccontextmanager

@@ -188,7 +188,7 @@ async def test_who_ends_in_order_is_followed_at_once_and_who_sees_nothing_makes_
     world: World, postgres: str
 ) -> None:
     signer = fresh_signer()
-    async with running(world, postgres, signer, "left", term=600.0, blind_after=2.0) as left:
+    async with running(world, postgres, signer, "left", term=600.0, blind_after=6.0) as left:
         await left.until("holder")
         async with running(world, postgres, signer, "right", term=6.0) as right:
             await right.until("standby")

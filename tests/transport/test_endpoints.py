@@ -1,4 +1,7 @@
-"""Real sockets, real time: connecting, serving, and who cannot hurt whom."""
+"""Real sockets: connecting, serving, and who cannot hurt whom.
+
+Where a time runs out, it is on a clock that the test moves, so that a slow machine changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from channels.errors import (
     FrameTooLargeError,
@@ -25,6 +29,10 @@ from channels.errors import (
 )
 from channels.transport import Link, LinkLimits, Secured, connect, endpoints, serve
 from channels.transport.streams import EagerStream
+
+Clock = trio.testing.MockClock
+PATIENCE = 60
+"""Seconds after which what does not come is taken never to come."""
 
 
 def _has_ipv6() -> bool:
@@ -72,7 +80,7 @@ def is_socket(path: Path) -> bool:
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         while not condition():  # noqa: ASYNC110  # the server has no event for it
             await trio.sleep(0.002)
 
@@ -259,16 +267,15 @@ async def test_one_source_cannot_take_all_places() -> None:
 
 
 async def test_one_source_cannot_have_us_shake_hands_all_the_time(
-    monkeypatch: pytest.MonkeyPatch,
+    mock_clock: Clock,
 ) -> None:
-    monkeypatch.setattr(endpoints, "NEWCOMER_WINDOW", 0.5)
     async with serve("127.0.0.1:0", echo, max_new_per_source=3) as server:
         for _ in range(3):
             async with connect(server.address) as link:
                 assert await exchanged(link, b"come and gone")
         await turned_away(server.address)
         assert server.refused == 1
-        await eventually(lambda: trio.current_time() - server._newcomers_since >= 0.5)
+        mock_clock.jump(endpoints.NEWCOMER_WINDOW)
         async with connect(server.address) as link:
             assert await exchanged(link, b"some time later")
 
@@ -313,8 +320,8 @@ async def send_for_ever(link: Link) -> None:
         await link.send([bytes(60_000)])
 
 
-async def test_stalled_and_flooding_peers_do_not_slow_others(path: Path) -> None:
-    limits = LinkLimits(send=0.3)
+async def test_stalled_and_flooding_peers_do_not_slow_others(path: Path, mock_clock: Clock) -> None:
+    limits = LinkLimits(send=7)
     heard: list[PeerError] = []
 
     async def flood(address: str) -> None:
@@ -331,10 +338,14 @@ async def test_stalled_and_flooding_peers_do_not_slow_others(path: Path) -> None
     ):
         for _ in range(5):
             nursery.start_soon(flood, server.address)
-        with trio.fail_after(10):
-            while len(heard) < 5:
-                assert await exchanged(good, b"me too")
-        assert await exchanged(good, b"still here")
+        for _ in range(100):
+            assert await exchanged(good, b"me too")
+        await trio.testing.wait_all_tasks_blocked()  # every buffer is full
+        assert await exchanged(good, b"me too")
+        assert heard == []
+        mock_clock.jump(limits.send)
+        while len(heard) < 5:
+            assert await exchanged(good, b"still here")
     assert [type(error) for error in heard[:5]] == [PeerTimeoutError] * 5
 
 
@@ -383,24 +394,34 @@ async def exchange_greeting(stream: trio.SocketStream) -> bytes:
     return bytes(await stream.receive_some(2))
 
 
-async def test_a_handshake_that_hangs_is_given_up_on_both_sides() -> None:
-    heard: list[PeerError] = []
+async def test_a_handshake_that_hangs_is_given_up_on_both_sides(mock_clock: Clock) -> None:
+    told, heard = trio.open_memory_channel[PeerError](1)
     streams: list[trio.SocketStream] = []
+    both = trio.Event()
+    limits = LinkLimits(handshake=7)
 
     async def hang(stream: trio.SocketStream) -> Secured:
         streams.append(stream)
+        if len(streams) == 2:
+            both.set()
         await trio.sleep_forever()
         raise AssertionError
 
-    limits = LinkLimits(handshake=0.05)
-    async with serve(
-        "127.0.0.1:0", echo, wrap=hang, limits=limits, on_error=lambda _, e: heard.append(e)
-    ) as server:
+    async def dial(address: str) -> None:
         with pytest.raises(PeerTimeoutError):
-            async with connect(server.address, wrap=hang, limits=limits):
+            async with connect(address, wrap=hang, limits=limits):
                 raise AssertionError("connected")
-        await eventually(lambda: bool(heard))
-    assert isinstance(heard[0], PeerTimeoutError)
+
+    async with (
+        serve(
+            "127.0.0.1:0", echo, wrap=hang, limits=limits, on_error=lambda _, e: told.send_nowait(e)
+        ) as server,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(dial, server.address)
+        await both.wait()
+        mock_clock.jump(limits.handshake)
+        assert isinstance(await heard.receive(), PeerTimeoutError)
     assert [stream.socket.fileno() for stream in streams] == [-1, -1]
 
 

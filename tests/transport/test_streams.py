@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -12,7 +13,14 @@ import trio
 import trio.testing
 
 from channels.errors import LinkClosedError
-from channels.transport import Link, ServerTls, StreamWrapper, dial_tls
+from channels.transport import (
+    Link,
+    LinkLimits,
+    ServerTls,
+    StreamWrapper,
+    dial_tls,
+    encode_frames,
+)
 from channels.transport.streams import EagerStream, TlsStream
 
 MUCH = bytes(range(256)) * 16_384
@@ -204,6 +212,27 @@ async def test_a_link_dies_of_a_broken_send_at_once() -> None:
         assert link.death is not None
         with pytest.raises(LinkClosedError):
             await link.receive()
+
+
+async def test_what_came_while_we_stood_still_was_no_silence(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    """A process that was stopped for longer than a peer may be silent finds its frame first."""
+    for _ in range(10):  # Trio runs who is ready in any order
+        ours, theirs = socket_streams()
+        async with (
+            theirs,
+            Link(EagerStream(ours), limits=LinkLimits(idle=60)) as link,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(link.watch)
+            nursery.start_soon(link.receive)
+            await trio.testing.wait_all_tasks_blocked()
+            assert os.write(theirs.socket.fileno(), encode_frames([b"in time"])) == 11
+            mock_clock.jump(1_000)
+            await trio.testing.wait_all_tasks_blocked()
+            assert link.death is None
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_burst_is_received_as_it_came_and_no_more_than_asked_for() -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from cryptography import x509
 
 from channels.errors import FrameTruncatedError, LinkClosedError, PeerError, PeerTimeoutError
-from channels.transport import Link, LinkLimits, ServerTls, connect, dial_tls, serve
+from channels.transport import Link, LinkLimits, Secured, ServerTls, connect, dial_tls, serve
 from channels.transport.streams import TlsStream
-from tests.transport.test_endpoints import ADDRESSES, echo, eventually, exchanged
+from tests.transport.test_endpoints import ADDRESSES, Clock, echo, eventually, exchanged
 
 TCP = ADDRESSES[:2]
 
@@ -125,26 +126,38 @@ async def _gone(stream: trio.SocketStream) -> None:
     ],
 )
 async def test_clients_that_speak_no_tls_1_3(
-    client: Callable[[trio.SocketStream], object], error: type[PeerError]
+    client: Callable[[trio.SocketStream], object], error: type[PeerError], mock_clock: Clock
 ) -> None:
     heard: list[PeerError] = []
     served: list[Link] = []
+    began, told = trio.Event(), trio.Event()
+    tls, limits = ServerTls(), LinkLimits(handshake=7)
+
+    async def wrap(stream: trio.SocketStream) -> Secured:
+        began.set()
+        return await tls.wrap(stream)
 
     async def handler(link: Link) -> None:
         served.append(link)
         await echo(link)
 
-    async with serve(
-        "127.0.0.1:0",
-        handler,
-        wrap=ServerTls().wrap,
-        limits=LinkLimits(handshake=0.2),
-        on_error=lambda _, error: heard.append(error),
-    ) as server:
-        host, port = server.address.rsplit(":", 1)
+    def on_error(_: str, failed: PeerError) -> None:
+        heard.append(failed)
+        told.set()
+
+    async def call(address: str) -> None:
+        host, port = address.rsplit(":", 1)
         async with await trio.open_tcp_stream(host, int(port)) as stream:
             await client(stream)  # type: ignore[misc]
-        await eventually(lambda: bool(heard))
+
+    async with serve("127.0.0.1:0", handler, wrap=wrap, limits=limits, on_error=on_error) as server:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call, server.address)
+            if error is PeerTimeoutError:
+                await began.wait()
+                await trio.testing.wait_all_tasks_blocked()
+                mock_clock.jump(limits.handshake)
+            await told.wait()
         assert [type(each) for each in heard] == [error]
         assert served == []
         async with connect(server.address, wrap=dial_tls) as link:

@@ -20,6 +20,7 @@ from channels.cli.demo.report import ConsoleReport, JsonReport, Report
 from channels.cli.demo.scenario import Counterparty, Story
 from channels.cli.demo.stage import UNIT, Stage, open_stage
 from channels.cli.failing import failing
+from channels.cli.interrupts import run_interruptible
 from channels.dispute import open_monitor
 from channels.errors import BugError
 from channels.peer import open_peer
@@ -188,5 +189,5 @@ def run_demo(*, market: Path | None, rpc: str | None, two_processes: bool, as_js
     title = "option-channels demo" if market is None else f"option-channels demo: {market.name}"
     report: Report = JsonReport() if as_json else ConsoleReport(title, UNIT)
     with failing():
-        balanced = trio.run(_play, market, rpc, two_processes, report)
+        balanced = run_interruptible(_play, market, rpc, two_processes, report)
     return 0 if balanced else 1

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final
 
 import attrs
-import trio
 
 from channels.chain.accounts import LocalAccount
 from channels.chain.deploy import Step, Survey, carry_out, survey
@@ -23,6 +22,7 @@ from channels.chain.rpc import Rpc
 from channels.cli.deploy.config import read_oracles
 from channels.cli.deploy.keys import read_account
 from channels.cli.deploy.report import ConsoleReport, JsonReport, Report
+from channels.cli.interrupts import run_interruptible
 from channels.errors import ChannelsError, InsufficientFundsError, SignerError, WrongChainError
 from channels.protocol.eip712 import Address, checksum
 
@@ -77,7 +77,7 @@ def run_deploy(options: DeployOptions) -> int:
                 "there is no key to deploy with",
                 next_step="set OPTION_CHANNELS_KEY, or give --keystore",
             )
-        return trio.run(_run, options, plan, account, report)
+        return run_interruptible(_run, options, plan, account, report)
     except ChannelsError as error:
         report.failed(error)
         return 1

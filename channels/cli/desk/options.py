@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import trio
 
 from channels.cli.failing import failing, printable
+from channels.cli.interrupts import run_interruptible
 
 __all__ = ["as_json", "home_option", "line", "run", "show"]
 
@@ -38,7 +38,7 @@ as_json = click.option(
 def run(command: Callable[..., Awaitable[None]], *arguments: Any) -> None:
     """Run a command under Trio."""
     with failing():
-        trio.run(command, *arguments)
+        run_interruptible(command, *arguments)
 
 
 def line(machine: bool, document: dict[str, Any], text: str) -> None:

@@ -22,6 +22,7 @@ from channels.peer import BreakerPolicy, PeerChannel, best_price
 from channels.peer.desk import DeskPolicy
 from channels.peer.policy import SettlementSource
 from channels.peer.unwinding import unwind_legs
+from channels.pricing.surface import Surface
 from channels.protocol.changes import MAX_LEGS
 from channels.protocol.channel import OPEN_PHASES, Phase
 from channels.protocol.credit import standing
@@ -191,9 +192,8 @@ class _Session:
     async def take(self, frame: Frame, *, trading: bool) -> None:
         """Settle what expired on the way, move the market there, re-mark, and trade."""
         await self._expire(frame.at)
-        self.market.surface = frame.surface
-        await self._move_to(frame.at)
         calls = self.watch.calls
+        await self._move_to(frame.at, partial(self._show, frame.surface))
         await self._remark()
         used = self._uses()
         await self._calm()
@@ -202,10 +202,15 @@ class _Session:
                 await self._act(name, frame)
         self.samples.append(self._sample(frame, used, self.watch.calls - calls))
 
-    async def _move_to(self, time: int) -> None:
+    def _show(self, surface: Surface) -> None:
+        self.market.surface = surface
+
+    async def _move_to(self, time: int, market: Callable[[], object] | None = None) -> None:
         await self._calm()
         if time > await self.floor.provider.time():
-            await self.floor.move_to(time, remark=False)
+            await self.floor.move_to(time, market=market, remark=False)
+        elif market is not None:
+            market()
 
     def _all_channels(self) -> list[PeerChannel]:
         return [channel for held in self.channels.values() for channel in held]

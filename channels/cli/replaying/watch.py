@@ -8,7 +8,7 @@ from math import inf
 import attrs
 import trio
 
-from channels.errors import ChannelsError, MarginError
+from channels.errors import ChannelsError, MarginError, SigningRefusedError
 from channels.peer import Peer, PeerEvent
 from channels.peer.desk_news import LimitReached, ProtectionTripped
 from channels.protocol.changes import Remark, Settlement
@@ -116,5 +116,7 @@ def _count(tally: Tally, peer: Peer, event: PeerEvent) -> None:
             tally.tripped += 1
         case MarginError():
             tally.unmargined += 1
+        case SigningRefusedError():
+            pass  # declined in a leap of time, when one head is older than the other: asked again
         case ChannelsError() as error if any(event.channel_id):
             tally.errors.append(str(error))
