@@ -30,7 +30,7 @@ demo: $(VENV)/runtime.stamp
 	$(BIN)/option-channels demo
 
 test: check forge-test tools/hardhat/node_modules/.stamp
-	$(BIN)/pytest -n 2 --dist loadfile || $(AGAIN) || $(AGAIN)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder || $(AGAIN) || $(AGAIN)
 
 test-oldest: $(VENV)/dev.stamp
 	mkdir -p build

@@ -43,6 +43,17 @@ NO_HARDHAT = "no tools/hardhat/node_modules: `npm ci --prefix tools/hardhat` bri
 PATIENCE = 300
 """Seconds after which a process that does not start, or end, is taken to hang."""
 
+FIRST = (
+    "tests/soak/test_soak.py",
+    "tests/chain/test_artifacts.py",
+    "tests/cli/test_transcript.py",
+)
+"""Files of one long test each: begun last, one process of `make test` would wait for the other."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(FIRST))
+
 
 def start_anvil(*options: str) -> tuple[subprocess.Popen[bytes], str]:
     """Start an Anvil node on a free port; return it and its URL once it listens."""
