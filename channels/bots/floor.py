@@ -264,7 +264,7 @@ class Floor:
             market()
         if not await self._step(time):
             await self.provider.mine()
-        await self.everyone_saw(time)
+            await self.everyone_saw(time)
         if remark:
             await self.remark()
 

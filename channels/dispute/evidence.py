@@ -18,10 +18,10 @@ import attrs
 from channels.errors import InvalidValueError, MessageError, SchemaVersionError, StorageError
 from channels.protocol.calls import CoSigned, CoSignedHash
 from channels.protocol.channel import Channel
-from channels.protocol.codec import ADDRESS, HASH, PORTFOLIO, RISK, SIGNATURE, TERMS, pack, unpack
+from channels.protocol.codec import ADDRESS, HASH, PORTFOLIO, RISK, SIGNATURE, TERMS, unpack
 from channels.protocol.facts import ChannelView
 from channels.protocol.ledger import Entry, Full
-from channels.protocol.schema import U64, array_header, enum, many, optional, struct, union
+from channels.protocol.schema import U64, enum, many, optional, struct, union, versioned
 from channels.protocol.signing import Signature, check_digest
 from channels.protocol.terms import (
     DisputeAuthorisation,
@@ -348,7 +348,7 @@ _WATCHED: Final = struct(
 
 def encode_watched(watched: Watched) -> bytes:
     """Bytes for the store."""
-    return array_header(2) + pack(RECORD_VERSION) + _WATCHED.pack(watched)
+    return versioned(RECORD_VERSION, _WATCHED.pack(watched))
 
 
 def decode_watched(record: bytes) -> Watched:

@@ -16,6 +16,7 @@ import trio
 from channels.errors import ChannelsError
 from channels.peer.breaker import Breaker
 from channels.peer.credit import Credit
+from channels.peer.drop_copy import Pulse
 from channels.peer.runner import Runner
 from channels.peer.settling import Settling
 from channels.peer.tasks import Tasks
@@ -61,7 +62,7 @@ class Rounds:
         self._again: set[bytes] = set()
         self._due: set[bytes] = set()
         self._looked_at: dict[bytes, float] = {}
-        self._done = trio.Event()
+        self._done = Pulse()
 
     def on_notice(self, runner: Runner, notice: Notice) -> None:
         """Look soon where new marks stand or positions are settled: more may be due.
@@ -138,8 +139,7 @@ class Rounds:
             if identity in self._again:
                 self._again.discard(identity)
                 self.look(identity)
-            self._done.set()
-            self._done = trio.Event()
+            self._done.beat()
 
     async def _market(self, channel: Channel) -> tuple[Marks | None, str]:
         """Our own marks of what is open, or why there are none."""

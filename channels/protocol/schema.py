@@ -47,6 +47,7 @@ __all__ = [
     "struct",
     "text",
     "union",
+    "versioned",
 ]
 
 Item = Any
@@ -64,6 +65,12 @@ array_header: Final[Callable[[int], bytes]] = _packer.pack_array_header
 _NIL: Final = pack(None)
 _SMALL_ARRAYS: Final = [array_header(count) for count in range(16)]
 """Headers of the arrays whose header is one byte."""
+
+
+def versioned(version: int, packed: bytes) -> bytes:
+    """An array of a version and of what is packed already."""
+    return _SMALL_ARRAYS[2] + pack(version) + packed
+
 
 _CALL: Final = "{1}({0})"
 _PLAIN: Final = "pack({0})"

@@ -16,9 +16,9 @@ import attrs
 from channels.errors import InvalidValueError, MessageError
 from channels.protocol.bounds import require, unsigned
 from channels.protocol.calls import CoSigned, CoSignedHash
-from channels.protocol.codec import ADDRESS, HASH, PORTFOLIO, RISK, SIGNATURE, TERMS, pack, unpack
+from channels.protocol.codec import ADDRESS, HASH, PORTFOLIO, RISK, SIGNATURE, TERMS, unpack
 from channels.protocol.eip712 import keccak
-from channels.protocol.schema import BOOLEAN, U64, array_header, blob, many, optional, struct
+from channels.protocol.schema import BOOLEAN, U64, blob, many, optional, struct, versioned
 from channels.protocol.signing import Signature
 from channels.protocol.terms import DisputeAuthorisation, RiskParams, Terms
 from channels.protocol.types import MAX_POSITIONS, Portfolio, SealedState, State
@@ -82,8 +82,7 @@ class Content:
     @cached_property
     def packed(self) -> bytes:
         """The bytes that are handed over, stored and hashed."""
-        content: bytes = _CONTENT.pack(self)
-        return array_header(2) + pack(CONTENT_VERSION) + content
+        return versioned(CONTENT_VERSION, _CONTENT.pack(self))
 
     @cached_property
     def hash(self) -> bytes:
